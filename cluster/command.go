@@ -1,0 +1,93 @@
+package cluster
+
+import "canalgo/event"
+
+// A Command is one change of the State. Every type below is one; State.Apply says what each does and when it is refused.
+type Command interface{ command() }
+
+// The commands. Each is refused with an error, and changes nothing, when what it names does not exist or has moved on.
+type (
+	// SetConfig replaces the configuration. It is refused when Base is not the present version. The new version is
+	// Base + 1. Duties of mappings that are gone go with their positions and quarantine; a mapping's duty appears.
+	SetConfig struct {
+		Base   uint64
+		Config Config
+	}
+
+	// OpenEpoch gives a source a new epoch: max(present + 1, AtLeast). Refused when Was is not the present epoch.
+	// With a Start, every stream duty of the source continues at Start, numbered from event.FirstCount. Without one the
+	// server must be the present one, and each position keeps its place in the log: its count is shifted so that the
+	// oldest becomes event.FirstCount (the number of events between two places does not change). Loads that are not
+	// done begin again, as by StartLoad.
+	OpenEpoch struct {
+		Source     string
+		Was        uint32
+		AtLeast    uint32
+		ServerUUID string
+		Start      event.Position // its Epoch and Count are set by Apply
+		Why        string         // for the log
+	}
+
+	// SavePositions saves positions of stream duties. An entry whose Epoch is not the duty's present assignment epoch, or whose
+	// position lies before the saved one, or is of another source epoch, is left out; the others are saved.
+	SavePositions struct {
+		Saves map[DutyID]Save
+	}
+
+	// Assign gives duties to nodes. An entry whose Epoch is not the present one + 1 is left out.
+	Assign struct {
+		Assignments map[DutyID]Assignment
+	}
+
+	// SetPaused pauses or resumes "source/NAME", "sink/NAME" or "mapping/NAME".
+	SetPaused struct {
+		What   string
+		Paused bool
+	}
+
+	// StartLoad begins, or begins again, the load of a mapping: its load duty appears with an empty LoadState of one run more.
+	StartLoad struct {
+		Source, Mapping string
+	}
+
+	// SaveLoad saves a load's progress. Refused when Epoch is not the duty's present assignment epoch or Runs is not
+	// the present run.
+	SaveLoad struct {
+		Duty  DutyID
+		Epoch Epoch
+		Load  LoadState
+	}
+
+	// SetIndex records the UUID of the destination's index of a stream duty, "" to forget it.
+	SetIndex struct {
+		Duty DutyID
+		UUID string
+	}
+
+	// SetAside adds documents to the quarantine; an entry for a document that is there already replaces it and keeps its id.
+	SetAside struct {
+		Entries []Quarantined // their ID is set by Apply
+	}
+
+	// Release takes entries out of the quarantine; ids that are not there are ignored.
+	Release struct {
+		IDs []uint64
+	}
+)
+
+// Save is one duty's new position.
+type Save struct {
+	Epoch    Epoch
+	Position event.Position
+}
+
+func (SetConfig) command()     {}
+func (OpenEpoch) command()     {}
+func (SavePositions) command() {}
+func (Assign) command()        {}
+func (SetPaused) command()     {}
+func (StartLoad) command()     {}
+func (SaveLoad) command()      {}
+func (SetIndex) command()      {}
+func (SetAside) command()      {}
+func (Release) command()       {}

@@ -1,0 +1,142 @@
+// Package cluster holds the plain types of the replicated state and how a Command changes it.
+//
+// A State is a value: Apply returns a new one and leaves the old one untouched, so that a reader can keep what it got.
+// Apply is total and pure: no clock, no randomness, no map order; the same state and command give the same result on
+// every node. Whoever replicates commands (raftfsm, memory, later ZooKeeper) only encodes, orders and applies them.
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"canalgo/event"
+)
+
+// ErrNotLeader is returned by Propose and Verify when this node does not lead in the given term.
+var ErrNotLeader = errors.New("this node does not lead in that term")
+
+// Term numbers leaders; it rises with each.
+type Term uint64
+
+// Epoch numbers the assignments of one duty; it rises each time the duty moves.
+type Epoch uint64
+
+// DutyKind says what sort of work a duty is.
+type DutyKind string
+
+// The kinds of duties.
+const (
+	Stream DutyKind = "stream" // follow the source
+	Load   DutyKind = "load"   // write the rows that exist
+)
+
+// A DutyID names one source × mapping and kind: the unit of assignment. As text it is "source/mapping" for the stream and
+// "source/mapping#load" for the load.
+type DutyID struct {
+	Source, Mapping string
+	Kind            DutyKind
+}
+
+// Config is the replicated configuration. The packages that own the sections decode their Spec.
+type Config struct {
+	Version  uint64                   `json:"version"` // rises with each change; 0 before the first
+	Sources  map[string]SourceConfig  `json:"sources,omitempty"`
+	Sinks    map[string]SinkConfig    `json:"sinks,omitempty"`
+	Mappings map[string]MappingConfig `json:"mappings,omitempty"`
+}
+
+// A Spec is a section's settings as JSON, its secrets apart from them and sealed.
+type Spec struct {
+	Settings json.RawMessage   `json:"settings"`          // secrets stand in it as "***"
+	Secrets  map[string][]byte `json:"secrets,omitempty"` // sealed values by the secret's key, for example "password"
+}
+
+// SourceConfig is one [source.NAME].
+type SourceConfig struct {
+	Spec Spec `json:"spec"`
+}
+
+// SinkConfig is one [sink.NAME].
+type SinkConfig struct {
+	Type string `json:"type"` // "elasticsearch", "logger"
+	Spec Spec   `json:"spec"`
+}
+
+// MappingConfig is one [mapping.NAME].
+type MappingConfig struct {
+	Source string `json:"source"`
+	Sink   string `json:"sink"`
+	Load   string `json:"load,omitempty"` // "initial", or "" for none
+	Spec   Spec   `json:"spec"`
+}
+
+// State is the whole replicated state. All maps are read-only for whoever got it.
+type State struct {
+	Config  Config            `json:"config"`
+	Sources map[string]Source `json:"sources,omitempty"`
+	Duties  map[DutyID]Duty   `json:"duties,omitempty"`
+	// Paused names what is paused: "source/NAME", "sink/NAME", "mapping/NAME".
+	Paused map[string]bool `json:"paused,omitempty"`
+	Quarantine     map[uint64]Quarantined `json:"quarantine,omitempty"`
+	NextQuarantine uint64                 `json:"next_quarantine,omitempty"` // the id that the next entry gets; starts at 1
+}
+
+// Source is what is known of one source beyond its configuration.
+type Source struct {
+	Epoch      uint32         `json:"epoch"`       // event.Version's epoch
+	ServerUUID string         `json:"server_uuid"` // the epoch's server
+	Start      event.Position `json:"start"`       // where the epoch began: what "current" was resolved to, or where the last epoch ended
+}
+
+// Duty is one duty's state.
+type Duty struct {
+	Assignment Assignment     `json:"assignment"`
+	Position   event.Position `json:"position,omitzero"` // streams only; zero before the first save
+	Load       *LoadState     `json:"load,omitempty"`    // loads only
+	Index      string         `json:"index,omitempty"`   // streams only: UUID of the destination's index, set at the mapping's first start
+}
+
+// Assignment says which node does a duty.
+type Assignment struct {
+	Node          string `json:"node,omitempty"` // "" while nobody does
+	Epoch         Epoch  `json:"epoch,omitempty"`
+	ConfigVersion uint64 `json:"config_version,omitempty"` // the configuration it was made for
+}
+
+// LoadState is how far a load has come.
+type LoadState struct {
+	First   event.Version `json:"first,omitempty"`    // version of the first chunk; the sweep deletes what is older
+	LastKey []string      `json:"last_key,omitempty"` // key of the last row that the destination has, as SQL literals; empty at the start
+	Rows    uint64        `json:"rows"`               // rows written
+	Total   uint64        `json:"total"`              // estimate of all
+	Swept   uint64        `json:"swept"`              // documents that the sweep deleted
+	Phase   LoadPhase     `json:"phase"`
+	Runs    uint64        `json:"runs"` // how often it was started or had to start again
+}
+
+// LoadPhase is what a load does now.
+type LoadPhase string
+
+// The phases of a load, in order.
+const (
+	LoadCopying  LoadPhase = "copying"
+	LoadSweeping LoadPhase = "sweeping"
+	LoadDone     LoadPhase = "done"
+)
+
+// Quarantined is one document that was set aside.
+type Quarantined struct {
+	ID       uint64         `json:"id"`
+	Duty     DutyID         `json:"duty"` // always the stream duty of the mapping
+	Index    string         `json:"index"`
+	Document string         `json:"document"` // its _id
+	Version  event.Version  `json:"version"`  // of the write that was refused
+	Foreign  event.Version  `json:"foreign,omitempty"`
+	Delete   bool           `json:"delete,omitempty"` // the refused write was a delete
+	Reason   string         `json:"reason"`           // what the destination said
+	Table    string         `json:"table,omitempty"`  // schema.table
+	Key      []string       `json:"key,omitempty"`    // of the row, "column=literal" in the key's order
+	Position event.Position `json:"position,omitzero"`
+	Time     time.Time      `json:"time"` // of the refusal, on the node's clock
+}

@@ -1,0 +1,112 @@
+package event
+
+import (
+	"fmt"
+
+	"github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/google/uuid"
+)
+
+// A GTID names one transaction. The zero GTID is none.
+type GTID struct {
+	UUID uuid.UUID
+	Tag  string // MySQL 8.3 and later; usually ""
+	N    int64
+}
+
+// IsZero reports whether it names no transaction.
+func (g GTID) IsZero() bool { return g.N == 0 }
+
+// String prints uuid:n or uuid:tag:n.
+func (g GTID) String() string {
+	switch {
+	case g.IsZero():
+		return ""
+	case g.Tag != "":
+		return fmt.Sprintf("%s:%s:%d", g.UUID, g.Tag, g.N)
+	}
+	return fmt.Sprintf("%s:%d", g.UUID, g.N)
+}
+
+// A GTIDRun is a run of consecutive GTIDs, First.N to Last.
+type GTIDRun struct {
+	First GTID
+	Last  int64
+}
+
+// A GTIDSet is a set of executed transactions, gaps kept. The zero value is empty. It is not safe for several goroutines.
+type GTIDSet struct{ set mysql.MysqlGTIDSet }
+
+// ParseGTIDSet parses MySQL's text form; "" is the empty set.
+func ParseGTIDSet(s string) (GTIDSet, error) {
+	if s == "" {
+		return GTIDSet{}, nil
+	}
+	parsed, err := mysql.ParseMysqlGTIDSet(s)
+	if err != nil {
+		return GTIDSet{}, fmt.Errorf("GTID set %q: %w", s, err)
+	}
+	return GTIDSet{set: *parsed.(*mysql.MysqlGTIDSet)}, nil
+}
+
+// Add adds the transactions of a run.
+func (s *GTIDSet) Add(r GTIDRun) {
+	if r.First.IsZero() {
+		return
+	}
+	if s.set == nil {
+		s.set = mysql.NewMysqlGTIDSet()
+	}
+	tag := mysql.NewTag(r.First.Tag)
+	tags := s.set[r.First.UUID]
+	if tags == nil {
+		tags = map[mysql.Tag]mysql.IntervalSlice{}
+		s.set[r.First.UUID] = tags
+	}
+	intervals := tags[tag]
+	// The common case: the run continues the last interval.
+	if n := len(intervals); n > 0 && intervals[n-1].Stop == r.First.N {
+		intervals[n-1].Stop = r.Last + 1
+		return
+	}
+	tags[tag] = append(intervals, mysql.Interval{Start: r.First.N, Stop: r.Last + 1}).Normalize()
+}
+
+// Contains reports whether every transaction of o is in s.
+func (s GTIDSet) Contains(o GTIDSet) bool {
+	if len(o.set) == 0 {
+		return true
+	}
+	if s.set == nil {
+		return false
+	}
+	return s.set.Contain(&o.set)
+}
+
+// IsEmpty reports whether the set holds no transaction.
+func (s GTIDSet) IsEmpty() bool { return len(s.set) == 0 }
+
+// Clone returns an independent copy.
+func (s GTIDSet) Clone() GTIDSet {
+	if s.set == nil {
+		return GTIDSet{}
+	}
+	return GTIDSet{set: *s.set.Clone().(*mysql.MysqlGTIDSet)}
+}
+
+// Encode returns the binary form of COM_BINLOG_DUMP_GTID.
+func (s GTIDSet) Encode() []byte {
+	if s.set == nil {
+		empty := mysql.NewMysqlGTIDSet()
+		return empty.Encode()
+	}
+	return s.set.Encode()
+}
+
+// String prints MySQL's text form, sorted.
+func (s GTIDSet) String() string {
+	if s.set == nil {
+		return ""
+	}
+	return s.set.String()
+}

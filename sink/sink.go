@@ -1,0 +1,82 @@
+// Package sink turns a duty's feed into writes to a destination: the Worker, its one retry loop, and what it needs of
+// a feed and of a destination. Each destination has a folder of its own below.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"canalgo/event"
+	"canalgo/mapping"
+)
+
+// ErrReopen is returned by Feed.Next when the feed has ended at a batch boundary and a new one would go on.
+var ErrReopen = errors.New("feed ended, open it again")
+
+// Feed is a duty's ordered view of its source.
+type Feed interface {
+	// Next returns the next batch. It returns ErrReopen when the feed has ended at a batch boundary and a new one would
+	// go on; the worker then finishes what is in flight and returns.
+	Next(ctx context.Context) (event.Batch, error)
+	// Ack says that the destination has all of the batches up to seq.
+	Ack(ctx context.Context, seq uint64) error
+	// Newest returns the version of the newest event that was read from the source, and whether everything has been
+	// read that the source held when its stream began. Until then, a version above newest may still be our own.
+	Newest() (newest event.Version, settled bool)
+	Close() error
+}
+
+// Decoder turns events into rows. It may keep what earlier events of the same feed told it.
+type Decoder interface {
+	Decode(events []event.Event) ([]event.Row, error)
+}
+
+// Mapper turns rows into changes of documents, in order.
+type Mapper interface {
+	Map(rows []event.Row) ([]mapping.Change, error)
+}
+
+// Sink writes to one destination. It is safe for several goroutines.
+type Sink interface {
+	// Write applies changes of different documents and returns nil once the destination has them durably. Writing them
+	// again must leave the same result. *PartialError says which changes were refused for good and which are worth a
+	// retry; any other error is worth a retry of all.
+	Write(ctx context.Context, changes []mapping.Change) error
+	Close() error
+}
+
+// Clearer is a Sink that can delete all documents of an index below a version.
+type Clearer interface {
+	// Clear deletes every document of the index whose version is below before, at the version before, and returns how
+	// many there were. No write to the index may be in flight.
+	Clear(ctx context.Context, index string, before event.Version) (int, error)
+}
+
+// A Rejection is a change that the destination will never take.
+type Rejection struct {
+	Change mapping.Change
+	Reason string
+}
+
+// A Conflict is a change that was not written because the destination holds a higher version of the document.
+type Conflict struct {
+	Change mapping.Change
+	Has    event.Version // what the destination holds
+}
+
+// PartialError is returned by Write when some changes were not written. Those it does not name were.
+type PartialError struct {
+	Rejected []Rejection
+	// Conflicts are success if the version is one that the source can have given, and a foreign write if not; the
+	// worker decides.
+	Conflicts []Conflict
+	Retry     []mapping.Change
+	Cause     error // why Retry was not written; nil when Retry is empty
+}
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%d refused, %d older than what is there, %d to write again: %v", len(e.Rejected), len(e.Conflicts), len(e.Retry), e.Cause)
+}
+
+func (e *PartialError) Unwrap() error { return e.Cause }
