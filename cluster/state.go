@@ -77,7 +77,7 @@ type State struct {
 	Sources map[string]Source `json:"sources,omitempty"`
 	Duties  map[DutyID]Duty   `json:"duties,omitempty"`
 	// Paused names what is paused: "source/NAME", "sink/NAME", "mapping/NAME".
-	Paused map[string]bool `json:"paused,omitempty"`
+	Paused         map[string]bool        `json:"paused,omitempty"`
 	Quarantine     map[uint64]Quarantined `json:"quarantine,omitempty"`
 	NextQuarantine uint64                 `json:"next_quarantine,omitempty"` // the id that the next entry gets; starts at 1
 }

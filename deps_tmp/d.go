@@ -18,6 +18,6 @@ import (
 	_ "golang.org/x/sync/errgroup"
 	_ "golang.org/x/sys/unix"
 	_ "golang.org/x/term"
-	_ "golang.org/x/text/encoding/charmap"
 	_ "golang.org/x/text/collate"
+	_ "golang.org/x/text/encoding/charmap"
 )

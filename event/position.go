@@ -59,7 +59,9 @@ func (p Position) IsZero() bool { return p.Epoch == 0 && p.File == "" && p.GTIDs
 func (p Position) Version() Version { return NewVersion(p.Epoch, p.Count) }
 
 // Before reports whether p lies before q in the same source's numbering.
-func (p Position) Before(q Position) bool { return p.Version() < q.Version() || p.Version() == q.Version() && p.fileBefore(q) }
+func (p Position) Before(q Position) bool {
+	return p.Version() < q.Version() || p.Version() == q.Version() && p.fileBefore(q)
+}
 
 // fileBefore orders positions between which no event was counted.
 func (p Position) fileBefore(q Position) bool {
