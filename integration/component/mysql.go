@@ -1,0 +1,171 @@
+package component
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/go-mysql-org/go-mysql/mysql"
+)
+
+// The account that a test gives to canalgo: it may read the binary log and select, nothing else.
+const (
+	CanalgoUser     = "canalgo"
+	CanalgoPassword = "planted-mysql-secret"
+)
+
+// MySQL is one server with its data folder. Its methods may be called from several goroutines.
+type MySQL struct {
+	Dir    string // holds data, log and socket
+	Port   int    // on 127.0.0.1, the same over restarts
+	Socket string
+
+	process process
+}
+
+// StartMySQL starts a server on a fresh data folder below dir, or on the one that dir has from an earlier start, and
+// returns once it answers; ctx bounds only that. The server has a binary log, GTIDs, full row metadata and no password
+// for root; later args win, such as "--gtid-mode=OFF".
+func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error) {
+	install, err := installMySQL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("start mysql: %w", err)
+	}
+	data := filepath.Join(dir, "data")
+	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
+		if err := os.CopyFS(data, os.DirFS(filepath.Join(install, "template"))); err != nil {
+			return nil, fmt.Errorf("copy the data folder: %w", err)
+		}
+	}
+	m := &MySQL{Dir: dir, Port: port, Socket: socketPath(dir, port)}
+	argv := append(mysqldArgs(filepath.Join(install, "root"), data),
+		"--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+m.Socket, "--mysqlx=OFF",
+		"--pid-file="+filepath.Join(dir, "mysqld.pid"), "--secure-file-priv=", "--skip-name-resolve",
+		"--server-id=1", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
+		"--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=512M", "--innodb-redo-log-capacity=1G",
+		"--max-allowed-packet=1G")
+	argv = append(argv, args...)
+	m.process = process{
+		name:    "mysqld",
+		log:     filepath.Join(dir, "mysqld.log"),
+		command: func() *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
+		ready: func(ctx context.Context) error {
+			c, err := client.ConnectWithContext(ctx, m.Addr(), "root", "", "", 5*time.Second)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		},
+	}
+	if err := m.Start(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// mysqldArgs is the command that runs the installed mysqld on a data folder.
+func mysqldArgs(root, data string) []string {
+	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
+	return []string{filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib,
+		filepath.Join(root, "usr/sbin/mysqld"), "--no-defaults", "--user=root",
+		"--basedir=" + filepath.Join(root, "usr"),
+		"--lc-messages-dir=" + filepath.Join(root, "usr/share/mysql"),
+		"--character-sets-dir=" + filepath.Join(root, "usr/share/mysql/charsets"),
+		"--plugin-dir=" + filepath.Join(root, "usr/lib/mysql/plugin"),
+		"--datadir=" + data}
+}
+
+// socketPath keeps below the 107 bytes that a socket's address can have; a test's folder may be deeper.
+func socketPath(dir string, port int) string {
+	path := filepath.Join(dir, "mysqld.sock")
+	if len(path) <= 100 {
+		return path
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("canalgo-mysqld-%d.sock", port))
+}
+
+// Addr is host:port.
+func (m *MySQL) Addr() string { return fmt.Sprintf("127.0.0.1:%d", m.Port) }
+
+// CAFile names the certificate of the authority that signed the server's own certificate.
+func (m *MySQL) CAFile() string { return filepath.Join(m.Dir, "data", "ca.pem") }
+
+// LogFile names the file with the server's error log.
+func (m *MySQL) LogFile() string { return m.process.log }
+
+// PID is the server's process id, 0 while it does not run.
+func (m *MySQL) PID() int { return m.process.pid() }
+
+// Start starts the server again on the same data and port.
+func (m *MySQL) Start(ctx context.Context) error { return m.process.start(ctx) }
+
+// Stop shuts the server down in order and waits.
+func (m *MySQL) Stop() error { return m.process.stop() }
+
+// Kill ends the server at once, as a crash would. A server that does not run is no error.
+func (m *MySQL) Kill() error { return m.process.kill() }
+
+// Pause stops the server's clock: it keeps its connections and answers nothing until Continue.
+func (m *MySQL) Pause() error { return m.process.signal(syscall.SIGSTOP) }
+
+// Continue ends a Pause.
+func (m *MySQL) Continue() error { return m.process.signal(syscall.SIGCONT) }
+
+// Connect opens a connection as root, with utf8mb4 and without a database. The caller closes it.
+func (m *MySQL) Connect() (*client.Conn, error) {
+	c, err := client.Connect(m.Addr(), "root", "", "")
+	if err != nil {
+		return nil, fmt.Errorf("connect to mysql: %w", err)
+	}
+	if err := c.SetCharset("utf8mb4"); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("connect to mysql: %w", err)
+	}
+	return c, nil
+}
+
+// Exec runs statements in order on one new connection as root; it stops at the first that fails.
+func (m *MySQL) Exec(statements ...string) error {
+	c, err := m.Connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, s := range statements {
+		if _, err := c.Execute(s); err != nil {
+			return fmt.Errorf("%.200s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// Query runs one statement on a new connection as root and returns all its rows.
+func (m *MySQL) Query(statement string, args ...any) (*mysql.Result, error) {
+	c, err := m.Connect()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	r, err := c.Execute(statement, args...)
+	if err != nil {
+		return nil, fmt.Errorf("%.200s: %w", statement, err)
+	}
+	return r, nil
+}
