@@ -1,0 +1,135 @@
+package status
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// NewRegistry returns a registry with the metrics of the reports that read returns, and those of the Go runtime and the
+// process. read is called at each scrape, from several goroutines.
+func NewRegistry(read func() Report) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&collector{read: read}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// collector turns a Report into metrics at scrape time, so that both always say the same.
+type collector struct{ read func() Report }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("canalgo_"+name, help, labels, nil)
+}
+
+var (
+	descInfo       = describe("info", "Always 1; the labels say who this is.", "node", "version")
+	descStart      = describe("start_time_seconds", "When the process started, in Unix time.")
+	descHealthy    = describe("healthy", "1 while nothing is wrong, else 0.")
+	descProblems   = describe("problems", "Problems that the status lists.")
+	descTerm       = describe("term", "Term of the leader.")
+	descLeader     = describe("leader", "1 while this node leads, else 0.")
+	descApplied    = describe("applied_index", "Index of the newest applied log entry.")
+	descConfig     = describe("config_version", "Version of the configuration in use.")
+	descQuarantine = describe("quarantine_documents", "Documents that are set aside.")
+
+	descSourceState   = describe("source_state", "1 for the state that the source is in.", "source", "state")
+	descSourceLag     = describe("source_lag_seconds", "How far reading is behind the server.", "source")
+	descSourceBytes   = describe("source_lag_bytes", "Bytes of the server's log that are not yet read.", "source")
+	descSourceFiles   = describe("source_files_until_purge", "Files between the oldest on the server and the oldest needed.", "source")
+	descSourcePurge   = describe("source_seconds_until_purge", "Time until the server deletes a file that is needed.", "source")
+	descSourceEvents  = describe("source_events_total", "Rows and statement events that were read.", "source")
+	descSourceRead    = describe("source_read_bytes_total", "Bytes that were read.", "source")
+	descSourceFilter  = describe("source_filtered_events_total", "Rows events of tables that nobody wants.", "source")
+	descSourceConnect = describe("source_reconnects_total", "Connections that were opened again.", "source")
+	descSourceRing    = describe("source_ring_bytes", "Bytes of events held in memory.", "source")
+	descSourceCatchUp = describe("source_catch_ups", "Private streams of duties that fell behind.", "source")
+
+	descDutyStage    = describe("duty_stage", "1 for the stage that the duty is in.", "duty", "stage")
+	descDutyLag      = describe("duty_lag_seconds", "How far the destination is behind the source.", "duty")
+	descDutyBytes    = describe("duty_lag_bytes", "Bytes of the source's log that the destination does not have.", "duty")
+	descDutyRead     = describe("duty_rows_total", "Rows that were read.", "duty")
+	descDutyApplied  = describe("duty_applied_total", "Documents that the destination confirmed.", "duty")
+	descDutyOlder    = describe("duty_older_total", "Documents that the destination had already, at the same version or a newer one.", "duty")
+	descDutySetAside = describe("duty_set_aside_total", "Documents that were set aside.", "duty")
+	descDutyRetries  = describe("duty_retries_total", "Requests that were sent again.", "duty")
+	descDutyNulled   = describe("duty_nulled_dates_total", "Zero dates that were written as null.", "duty")
+	descDutyInFlight = describe("duty_in_flight", "Requests on the way to the destination.", "duty")
+	descLoadRows     = describe("load_rows", "Rows that the load has written.", "duty")
+	descLoadTotal    = describe("load_rows_estimate", "Estimate of the rows that the load will write.", "duty")
+	descLoadSwept    = describe("load_swept_documents", "Documents that the load's sweep deleted.", "duty")
+)
+
+// Describe sends nothing: which metrics there are depends on what is known.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	r := c.read()
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	gauge(descInfo, 1, r.Node, r.Version)
+	if !r.Started.IsZero() {
+		gauge(descStart, float64(r.Started.UnixNano())/float64(time.Second))
+	}
+	gauge(descHealthy, number(r.Healthy))
+	gauge(descProblems, float64(len(r.Problems)))
+	gauge(descTerm, float64(r.Term))
+	gauge(descLeader, number(r.Leader != "" && r.Leader == r.Node))
+	gauge(descApplied, float64(r.Applied))
+	gauge(descConfig, float64(r.ConfigVersion))
+	gauge(descQuarantine, float64(r.Quarantine))
+	for _, s := range r.Sources {
+		gauge(descSourceState, 1, s.Name, string(s.State))
+		if s.LagSeconds != nil {
+			gauge(descSourceLag, *s.LagSeconds, s.Name)
+		}
+		if s.LagBytes != nil {
+			gauge(descSourceBytes, float64(*s.LagBytes), s.Name)
+		}
+		if s.FilesUntilPurge != nil {
+			gauge(descSourceFiles, float64(*s.FilesUntilPurge), s.Name)
+		}
+		if s.SecondsUntilPurge != nil {
+			gauge(descSourcePurge, *s.SecondsUntilPurge, s.Name)
+		}
+		counter(descSourceEvents, s.EventsRead, s.Name)
+		counter(descSourceRead, s.BytesRead, s.Name)
+		counter(descSourceFilter, s.RowsFiltered, s.Name)
+		counter(descSourceConnect, s.Reconnects, s.Name)
+		gauge(descSourceRing, float64(s.RingBytes), s.Name)
+		gauge(descSourceCatchUp, float64(s.CatchUps), s.Name)
+	}
+	for _, d := range r.Duties {
+		gauge(descDutyStage, 1, d.ID, string(d.Stage))
+		if d.LagSeconds != nil {
+			gauge(descDutyLag, *d.LagSeconds, d.ID)
+		}
+		if d.LagBytes != nil {
+			gauge(descDutyBytes, float64(*d.LagBytes), d.ID)
+		}
+		counter(descDutyRead, d.Counters.Read, d.ID)
+		counter(descDutyApplied, d.Counters.Applied, d.ID)
+		counter(descDutyOlder, d.Counters.Older, d.ID)
+		counter(descDutySetAside, d.Counters.SetAside, d.ID)
+		counter(descDutyRetries, d.Counters.Retries, d.ID)
+		counter(descDutyNulled, d.Counters.NulledDates, d.ID)
+		gauge(descDutyInFlight, float64(d.Counters.InFlight), d.ID)
+		if d.Load != nil {
+			gauge(descLoadRows, float64(d.Load.Rows), d.ID)
+			gauge(descLoadTotal, float64(d.Load.Total), d.ID)
+			gauge(descLoadSwept, float64(d.Load.Swept), d.ID)
+		}
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,174 @@
+// Package status holds what a node reports about itself: plain values that are served as JSON, printed as a table for
+// people and read by Prometheus. It measures nothing; whoever does the work fills a Report.
+//
+// What is unknown is left out: a pointer is nil, a time zero, a text empty. Nothing here holds a secret or a row's values.
+package status
+
+import "time"
+
+// A Report is what one node knows at one moment.
+type Report struct {
+	Time          time.Time `json:"time"` // when it was made
+	Node          string    `json:"node"`
+	Version       string    `json:"version"` // of the program
+	Started       time.Time `json:"started,omitzero"`
+	ClusterID     string    `json:"cluster_id,omitempty"`
+	Leader        string    `json:"leader,omitempty"` // "" while there is none
+	Term          uint64    `json:"term"`
+	Applied       uint64    `json:"applied"` // index of the newest log entry that State reflects
+	StateHash     string    `json:"state_hash,omitempty"`
+	ConfigVersion uint64    `json:"config_version"`
+	// ConfigDiffers says in words what the file given at the start would change.
+	ConfigDiffers []string `json:"config_differs,omitempty"`
+	Healthy       bool     `json:"healthy"` // no Problems
+	// Problems are sentences: what is wrong with what, and what to do.
+	Problems   []string `json:"problems,omitempty"`
+	Quarantine int      `json:"quarantine"` // documents set aside
+	Sources    []Source `json:"sources"`
+	Duties     []Duty   `json:"duties"`
+}
+
+// SourceState says what a source does.
+type SourceState string
+
+// The states of a source.
+const (
+	SourceConnecting SourceState = "connecting"
+	SourceCounting   SourceState = "counting" // reading raw up to the oldest numbered position
+	SourceStreaming  SourceState = "streaming"
+	SourceHeld       SourceState = "held"   // full ring: waits for its slowest reader
+	SourcePaused     SourceState = "paused" // by a person
+	SourceStopped    SourceState = "stopped"
+	SourceIdle       SourceState = "idle" // no duty needs it
+)
+
+// A Source is one MySQL server that is followed.
+type Source struct {
+	Name      string      `json:"name"`
+	State     SourceState `json:"state"`
+	Since     time.Time   `json:"since,omitzero"` // of State
+	LastError string      `json:"last_error,omitempty"`
+	ErrorTime time.Time   `json:"error_time,omitzero"`
+	Server    Server      `json:"server"`
+	Epoch     uint32      `json:"epoch"`
+	// Newest is the end of what was read, with the version of its last event.
+	Newest        string    `json:"newest,omitempty"`
+	NewestVersion string    `json:"newest_version,omitempty"`
+	NewestTime    time.Time `json:"newest_time,omitzero"` // commit time of the newest transaction read, on the source's clock
+	GTIDMode      string    `json:"gtid_mode,omitempty"`
+	// LagSeconds is how far reading is behind the server, counted from now.
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	LagBytes   *uint64  `json:"lag_bytes,omitempty"`
+	// FilesUntilPurge is how many files lie between the oldest that the server keeps and the oldest that a duty needs.
+	FilesUntilPurge   *int     `json:"files_until_purge,omitempty"`
+	SecondsUntilPurge *float64 `json:"seconds_until_purge,omitempty"` // until the server deletes a file that a duty needs
+	EventsRead        uint64   `json:"events_read"`
+	BytesRead         uint64   `json:"bytes_read"`
+	RowsFiltered      uint64   `json:"rows_filtered"` // rows events of tables that nobody wants
+	Reconnects        uint64   `json:"reconnects"`
+	RingBytes         uint64   `json:"ring_bytes"`
+	CatchUps          int      `json:"catch_ups"` // private streams of duties that fell behind
+}
+
+// A Server is who answered at a source's address.
+type Server struct {
+	Address string `json:"address,omitempty"`
+	UUID    string `json:"uuid,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// Stage says what a duty does.
+type Stage string
+
+// The stages of a duty.
+const (
+	Idle      Stage = "idle"    // everything that the source has is written
+	Reading   Stage = "reading" // waits for rows that the source has
+	Working   Stage = "working"
+	Waiting   Stage = "waiting" // for WaitingFor; heals itself
+	Stuck     Stage = "stuck"   // on LastError; retries, but does not get on
+	Paused    Stage = "paused"  // by a person
+	NeedsLoad Stage = "needs load"
+	Stopped   Stage = "stopped" // until a person has acted
+	Done      Stage = "done"    // a load that has ended
+)
+
+// Stuck reports whether a duty in this stage needs a person.
+func (s Stage) Stuck() bool { return s == Stuck || s == NeedsLoad || s == Stopped }
+
+// A Duty is one source × mapping that is streamed or loaded.
+type Duty struct {
+	ID            string    `json:"id"`
+	Kind          string    `json:"kind"` // "stream", "load"
+	Node          string    `json:"node,omitempty"`
+	Epoch         uint64    `json:"epoch"` // of the assignment
+	Stage         Stage     `json:"stage"`
+	WaitingFor    string    `json:"waiting_for,omitempty"`
+	Since         time.Time `json:"since,omitzero"` // of Stage
+	LastError     string    `json:"last_error,omitempty"`
+	ErrorTime     time.Time `json:"error_time,omitzero"`
+	Position      string    `json:"position,omitempty"` // saved: the destination has everything before it
+	Version       string    `json:"version,omitempty"`  // of the last event before Position
+	LagSeconds    *float64  `json:"lag_seconds,omitempty"`
+	LagBytes      *uint64   `json:"lag_bytes,omitempty"`
+	Counters      Counters  `json:"counters"` // since the start of the process
+	RowsPerSecond float64   `json:"rows_per_second"`
+	Load          *Load     `json:"load,omitempty"`
+}
+
+// Counters count what a duty did since the process started.
+type Counters struct {
+	Read        uint64 `json:"read"`         // rows
+	Applied     uint64 `json:"applied"`      // documents that the destination confirmed
+	Older       uint64 `json:"older"`        // documents refused as older than what is there, or written again at their version
+	SetAside    uint64 `json:"set_aside"`    // documents
+	Retries     uint64 `json:"retries"`      // requests sent again
+	NulledDates uint64 `json:"nulled_dates"` // zero dates written as null
+	InFlight    int    `json:"in_flight"`    // requests now on the way
+}
+
+// Load is how far a load has come.
+type Load struct {
+	Phase         string   `json:"phase"` // "copying", "sweeping", "done"
+	Rows          uint64   `json:"rows"`
+	Total         uint64   `json:"total"` // estimate
+	RowsPerSecond float64  `json:"rows_per_second"`
+	SecondsLeft   *float64 `json:"seconds_left,omitempty"`
+	Swept         uint64   `json:"swept"` // documents that belonged to no row
+	Runs          uint64   `json:"runs"`  // how often it was started or had to start again
+}
+
+// Stuck reports whether something needs a person: a source or duty that does not get on by itself.
+func (r Report) Stuck() bool {
+	for _, s := range r.Sources {
+		if s.State == SourceStopped {
+			return true
+		}
+	}
+	for _, d := range r.Duties {
+		if d.Stage.Stuck() {
+			return true
+		}
+	}
+	return false
+}
+
+// Connected reports whether every source that is to be followed is being read.
+func (r Report) Connected() bool {
+	for _, s := range r.Sources {
+		if s.State == SourceConnecting || s.State == SourceStopped {
+			return false
+		}
+	}
+	return true
+}
+
+// Duty returns the duty with that id.
+func (r Report) Duty(id string) (Duty, bool) {
+	for _, d := range r.Duties {
+		if d.ID == id {
+			return d, true
+		}
+	}
+	return Duty{}, false
+}
