@@ -4,19 +4,15 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"canalgo/event"
 	"canalgo/mapping"
 )
 
-// ErrReopen is returned by Feed.Next when the feed has ended at a batch boundary and a new one would go on.
-var ErrReopen = errors.New("feed ended, open it again")
-
 // Feed is a duty's ordered view of its source.
 type Feed interface {
-	// Next returns the next batch. It returns ErrReopen when the feed has ended at a batch boundary and a new one would
+	// Next returns the next batch. io.EOF says that the feed has ended at a transaction boundary and that a new one would
 	// go on; the worker then finishes what is in flight and returns.
 	Next(ctx context.Context) (event.Batch, error)
 	// Ack says that the destination has all of the batches up to seq.

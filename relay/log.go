@@ -1,0 +1,186 @@
+// Package relay fans one source's stream out to many readers.
+//
+// A Log has one writer and many cursors and holds the newest batches in memory, at most maxBytes of them. When it is
+// full the writer waits for the slowest cursor. A cursor that has not moved for 2 s while another one waits for more
+// falls off: its Next returns ErrBehind, and it is served from the source again. While nobody waits, nobody falls off:
+// the writer just waits, and the source's binary log is the spool.
+//
+// Batches reach each cursor in order. A batch that was not acknowledged is delivered again to the duty's next feed,
+// because a duty's saved position never passes it.
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"canalgo/event"
+)
+
+// ErrBehind is returned by Cursor.Next and NewCursor when the log no longer holds what the cursor needs.
+var ErrBehind = errors.New("the log no longer holds that position")
+
+// patience is how long the writer waits for a cursor that does not move while another one waits for more.
+const patience = 2 * time.Second
+
+// entryOverhead is what a batch costs in the log beyond its raw bytes.
+const entryOverhead = 256
+
+// A Log is safe for several goroutines; only one may Append.
+type Log struct {
+	maxBytes int
+	settled  func() bool
+
+	mu      sync.Mutex
+	batches []event.Batch // batches[i] has Seq first+i
+	first   uint64
+	bytes   int
+	base    event.Version // of the last event that was dropped, or before the first one
+	newest  event.Version
+	cursors map[*Cursor]struct{}
+	changed chan struct{} // closed at each change
+	err     error         // why there will be no more
+}
+
+// NewLog returns a log whose first batch follows the event with version base. settled reports whether the stream has read
+// everything that the source held when it began.
+func NewLog(maxBytes int, base event.Version, settled func() bool) *Log {
+	return &Log{maxBytes: maxBytes, settled: settled, first: 1, base: base, newest: base,
+		cursors: make(map[*Cursor]struct{}), changed: make(chan struct{})}
+}
+
+// Append adds a batch and sets its Seq. It blocks while the log is full.
+func (l *Log) Append(ctx context.Context, b event.Batch) error {
+	size := b.Bytes + entryOverhead
+	for {
+		l.mu.Lock()
+		if l.makeRoom(size) {
+			b.Seq = l.first + uint64(len(l.batches))
+			l.batches = append(l.batches, b)
+			l.bytes += size
+			l.newest = max(l.newest, lastVersion(b))
+			l.wake()
+			l.mu.Unlock()
+			return nil
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		timer := time.NewTimer(patience / 4)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// Close ends the log: cursors get err once they have read what is there.
+func (l *Log) Close(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+	}
+	l.wake()
+}
+
+// Holds reports whether a cursor at that position could be served and the position lies in the newer half of the log.
+func (l *Log) Holds(p event.Position) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := p.Version()
+	if v < l.base || v > l.newest {
+		return false
+	}
+	if len(l.batches) < 2 {
+		return true
+	}
+	return v >= lastVersion(l.batches[len(l.batches)/2])
+}
+
+// Newest returns the version of the newest event read, and whether the stream has read all that the source held when it began.
+func (l *Log) Newest() (event.Version, bool) {
+	settled := l.settled() // asked first: what it covers is in newest below
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest, settled
+}
+
+// Bytes returns how much of its memory the log uses.
+func (l *Log) Bytes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes
+}
+
+// wake tells everyone who waits that something changed. l.mu is held.
+func (l *Log) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// makeRoom drops what every cursor has read, and cursors that hold up others, until size fits. l.mu is held.
+func (l *Log) makeRoom(size int) bool {
+	for l.bytes > 0 && l.bytes+size > l.maxBytes {
+		slowest := l.slowest()
+		if slowest == nil || slowest.next > l.first {
+			l.dropFirst()
+			continue
+		}
+		if !l.waited(slowest) {
+			return false
+		}
+		slowest.behind = true
+		delete(l.cursors, slowest)
+		l.wake()
+	}
+	return true
+}
+
+func (l *Log) dropFirst() {
+	b := l.batches[0]
+	l.base = max(l.base, lastVersion(b))
+	l.bytes -= b.Bytes + entryOverhead
+	l.batches[0] = event.Batch{}
+	l.batches = l.batches[1:]
+	l.first++
+}
+
+func (l *Log) slowest() *Cursor {
+	var slowest *Cursor
+	for c := range l.cursors {
+		if slowest == nil || c.next < slowest.next {
+			slowest = c
+		}
+	}
+	return slowest
+}
+
+// waited reports whether c has not moved for as long as patience lasts while another cursor waits for more. l.mu is held.
+func (l *Log) waited(c *Cursor) bool {
+	if time.Since(c.moved) < patience {
+		return false
+	}
+	end := l.first + uint64(len(l.batches))
+	for other := range l.cursors {
+		if other != c && other.next == end {
+			return true
+		}
+	}
+	return false
+}
+
+// lastVersion is the version of the last event up to the end of b.
+func lastVersion(b event.Batch) event.Version {
+	v := b.End.Version()
+	for i := len(b.Events) - 1; i >= 0; i-- {
+		if b.Events[i].Version != 0 {
+			return max(v, b.Events[i].Version)
+		}
+	}
+	return v
+}

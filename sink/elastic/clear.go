@@ -1,0 +1,92 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/elastic/go-elasticsearch/v7/esapi"
+	"github.com/tidwall/gjson"
+
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/sink"
+)
+
+// pageSize is how many ids a scroll returns at once, and how many deletes a request of Clear carries.
+const pageSize = 5000
+
+// Clear implements sink.Clearer. It lists the ids, because a search can not ask for versions, and deletes one by one.
+func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (int, error) {
+	deleted := 0
+	err := s.list(ctx, index, func(older []mapping.Change) error {
+		for i := range older {
+			older[i].Op, older[i].Version = mapping.Delete, before
+		}
+		err := s.Write(ctx, older)
+		var partial *sink.PartialError
+		if errors.As(err, &partial) && len(partial.Retry) == 0 && len(partial.Rejected) == 0 {
+			deleted -= len(partial.Conflicts) // written anew meanwhile
+			err = nil
+		}
+		deleted += len(older)
+		return err
+	}, before)
+	if err != nil {
+		return deleted, fmt.Errorf("clear %s: %w", index, err)
+	}
+	return deleted, nil
+}
+
+// CountBefore returns how many documents of the index Clear would delete.
+func (s *Sink) CountBefore(ctx context.Context, index string, before event.Version) (int, error) {
+	n := 0
+	err := s.list(ctx, index, func(older []mapping.Change) error {
+		n += len(older)
+		return nil
+	}, before)
+	return n, err
+}
+
+// list refreshes the index and calls page with its documents below a version, a page at a time.
+func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Change) error, before event.Version) error {
+	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{index}}); err != nil {
+		var status *statusError
+		if errors.As(err, &status) && status.status == http.StatusNotFound {
+			return nil // no index, no documents
+		}
+		return fmt.Errorf("refresh: %w", err)
+	}
+	version, size := true, pageSize
+	answer, err := s.do(ctx, esapi.SearchRequest{Index: []string{index}, Scroll: time.Minute, Size: &size, Version: &version,
+		Sort: []string{"_doc"}, Source: []string{"false"}})
+	for {
+		if err != nil {
+			return fmt.Errorf("list ids: %w", err)
+		}
+		scroll := gjson.GetBytes(answer, "_scroll_id").Str
+		hits := gjson.GetBytes(answer, "hits.hits").Array()
+		if len(hits) == 0 {
+			_, err := s.do(ctx, esapi.ClearScrollRequest{ScrollID: []string{scroll}})
+			if err != nil {
+				return fmt.Errorf("end scroll: %w", err)
+			}
+			return nil
+		}
+		var older []mapping.Change
+		for _, h := range hits {
+			if v := event.Version(h.Get("_version").Uint()); v < before {
+				older = append(older, mapping.Change{Index: index, ID: h.Get("_id").String(), Version: v})
+			}
+		}
+		if len(older) > 0 {
+			if err := page(older); err != nil {
+				return err
+			}
+		}
+		answer, err = s.do(ctx, esapi.ScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll":"1m","scroll_id":%q}`, scroll))})
+	}
+}

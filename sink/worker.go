@@ -1,0 +1,377 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/backoff"
+	"canalgo/event"
+	"canalgo/mapping"
+)
+
+// Limits bound what a worker sends at once and holds in memory.
+type Limits struct {
+	BulkBytes int           // of one write
+	BulkDocs  int           // of one write
+	InFlight  int           // writes
+	Linger    time.Duration // how long a write waits for more while another one is in flight
+}
+
+// A Refusal is a change that the destination does not hold, for the quarantine.
+type Refusal struct {
+	Index, Document string
+	Version         event.Version
+	Foreign         event.Version // the version that a foreign writer left; 0 when the destination refused the content
+	Delete          bool
+	Reason          string
+	Row             *event.Row
+}
+
+// Keeper sets refused changes aside durably.
+type Keeper interface {
+	SetAside(ctx context.Context, refusals []Refusal) error
+}
+
+// A Gate keeps a mapping's load and its Clear apart: a load holds it shared from reading rows until they are written.
+type Gate = sync.RWMutex
+
+// Parts is what a Worker is put together from.
+type Parts struct {
+	Feed    Feed
+	Decoder Decoder
+	Mapper  Mapper
+	Sink    Sink
+	Keeper  Keeper
+	Index   string       // of the mapping, for Clear
+	Gate    *Gate        // shared with the mapping's load
+	Begin   func() error // rule 6: nil while this node may begin a write
+	Log     hclog.Logger
+}
+
+// A Worker does a stream duty: it reads the feed, decodes, maps, writes and acknowledges.
+type Worker struct {
+	Parts
+	queue   *queue
+	writer  *Writer
+	senders int
+	acks    sync.Mutex
+
+	progress progress
+}
+
+// NewWorker returns a worker that has not begun.
+func NewWorker(p Parts, l Limits) *Worker {
+	w := &Worker{Parts: p, queue: newQueue(l.BulkBytes, l.BulkDocs, l.Linger), senders: l.InFlight}
+	w.progress.enter(Reading)
+	w.writer = &Writer{sink: p.Sink, begin: p.Begin, log: p.Log, progress: &w.progress}
+	return w
+}
+
+// Run works until the feed ends (nil), ctx ends, or something needs a person (*event.StopError).
+func (w *Worker) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	sending, stop := context.WithCancel(ctx)
+	g.Go(func() error {
+		defer stop()
+		if err := w.follow(ctx); err != nil {
+			return err
+		}
+		if err := w.queue.drain(ctx); err != nil {
+			return err
+		}
+		return w.queue.settled(ctx)
+	})
+	for range w.senders {
+		g.Go(func() error { return unlessStopped(sending, ctx, w.send(sending)) })
+	}
+	g.Go(func() error { return unlessStopped(sending, ctx, w.judgeLater(sending)) })
+	return g.Wait()
+}
+
+// unlessStopped hides the error of a goroutine that was told to end because the feed did.
+func unlessStopped(stopped, ctx context.Context, err error) error {
+	if stopped.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// follow is the data path: next, decode, map, write. The acknowledgement follows when the write is done.
+func (w *Worker) follow(ctx context.Context) error {
+	for {
+		batch, err := w.Feed.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("next batch: %w", err)
+		}
+		w.progress.reached(batch.End)
+		rows, err := w.Decoder.Decode(batch.Events) // here, not on the leader
+		if err != nil {
+			return fmt.Errorf("decode after %s: %w", batch.End, err)
+		}
+		changes, err := w.Mapper.Map(rows) // each change carries its version
+		if err != nil {
+			return fmt.Errorf("map after %s: %w", batch.End, err)
+		}
+		w.progress.read.Add(uint64(len(rows)))
+		if err := w.write(ctx, changes, batch.Seq); err != nil {
+			return fmt.Errorf("write after %s: %w", batch.End, err)
+		}
+	}
+}
+
+// write queues a batch's changes. A Clear waits for everything before it.
+func (w *Worker) write(ctx context.Context, changes []mapping.Change, seq uint64) error {
+	start := 0
+	for i := range changes {
+		if changes[i].Op != mapping.Clear {
+			continue
+		}
+		if err := w.queue.add(ctx, changes[start:i], 0); err != nil {
+			return err
+		}
+		if err := w.queue.drain(ctx); err != nil {
+			return err
+		}
+		if err := w.clear(ctx, changes[i]); err != nil {
+			return err
+		}
+		start = i + 1
+	}
+	return w.queue.add(ctx, changes[start:], seq)
+}
+
+// clear deletes every document of the mapping that is older than the change.
+func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
+	clearer, ok := w.Sink.(Clearer)
+	if !ok {
+		return w.writer.Write(ctx, []mapping.Change{c}, nil)
+	}
+	w.Gate.Lock()
+	defer w.Gate.Unlock()
+	n := 0
+	err := w.writer.try(ctx, func(ctx context.Context) (err error) {
+		n, err = clearer.Clear(ctx, w.Index, c.Version)
+		return err
+	})
+	if err == nil {
+		w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", n)
+		w.progress.applied.Add(uint64(n))
+	}
+	return err
+}
+
+// send writes bundle after bundle.
+func (w *Worker) send(ctx context.Context) error {
+	for {
+		b, err := w.queue.take(ctx)
+		if err != nil {
+			return err
+		}
+		var pending []Conflict
+		var refusals []Refusal
+		err = w.writer.Write(ctx, b.changes, func(e *PartialError) {
+			for _, r := range e.Rejected {
+				refusals = append(refusals, refusal(r.Change, 0, r.Reason))
+			}
+			var foreign []Refusal
+			pending, foreign = w.judge(pending, e.Conflicts)
+			refusals = append(refusals, foreign...)
+		})
+		if err != nil {
+			return err
+		}
+		if err := w.setAside(ctx, refusals); err != nil {
+			return err
+		}
+		w.queue.wrote(b, pending)
+		if err := w.acknowledge(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// judge sorts conflicts: a version that the source has given is our own, a repeat or a straggler; one that it can not
+// have given yet is a foreign writer's. While the stream has not read all that an earlier life of ours can have
+// written, nobody can tell, and the conflict stays pending.
+func (w *Worker) judge(pending, conflicts []Conflict) ([]Conflict, []Refusal) {
+	newest, settled := w.Feed.Newest()
+	var foreign []Refusal
+	for _, c := range conflicts {
+		switch {
+		case c.Has <= newest:
+			w.progress.older.Add(1)
+		case settled:
+			foreign = append(foreign, refusal(c.Change, c.Has, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has)))
+		default:
+			c.Change.Body = nil // it would keep the whole batch's memory
+			pending = append(pending, c)
+		}
+	}
+	return pending, foreign
+}
+
+func refusal(c mapping.Change, foreign event.Version, reason string) Refusal {
+	return Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Foreign: foreign, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
+}
+
+// judgeLater looks again at the pending conflicts while the stream reads on.
+func (w *Worker) judgeLater(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		undecided := w.queue.undecided()
+		for _, b := range undecided {
+			pending, foreign := w.judge(nil, b.pending)
+			if len(pending) == len(b.pending) {
+				continue
+			}
+			if err := w.setAside(ctx, foreign); err != nil {
+				return err
+			}
+			w.queue.decided(b, pending)
+		}
+		if len(undecided) > 0 {
+			if err := w.acknowledge(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (w *Worker) setAside(ctx context.Context, refusals []Refusal) error {
+	if len(refusals) == 0 {
+		return nil
+	}
+	w.Log.Warn("documents set aside", "documents", len(refusals), "first", refusals[0].Document, "reason", refusals[0].Reason)
+	if err := w.Keeper.SetAside(ctx, refusals); err != nil {
+		return fmt.Errorf("set aside %d documents: %w", len(refusals), err)
+	}
+	w.progress.aside.Add(uint64(len(refusals)))
+	return nil
+}
+
+// acknowledge acknowledges what is confirmed, in order (rule 1: only now).
+func (w *Worker) acknowledge(ctx context.Context) error {
+	w.acks.Lock()
+	defer w.acks.Unlock()
+	if seq := w.queue.acknowledge(); seq > 0 {
+		if err := w.Feed.Ack(ctx, seq); err != nil {
+			return fmt.Errorf("ack: %w", err)
+		}
+	}
+	return nil
+}
+
+// Progress returns what the worker does now.
+func (w *Worker) Progress() Progress { return w.progress.snapshot(w.queue.inFlight()) }
+
+// A Writer writes changes to a sink and retries what is worth it: the one retry loop of the write path.
+type Writer struct {
+	sink     Sink
+	begin    func() error
+	log      hclog.Logger
+	progress *progress
+}
+
+// NewWriter returns a writer for someone who is not a Worker.
+func NewWriter(s Sink, begin func() error, log hclog.Logger) *Writer {
+	p := &progress{}
+	p.enter(Working)
+	return &Writer{sink: s, begin: begin, log: log, progress: p}
+}
+
+// Progress returns what the writer does now.
+func (w *Writer) Progress() Progress { return w.progress.snapshot(0) }
+
+// Write writes until the destination has answered for each change, or ctx ends. failed is given what it refused for good.
+func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed func(*PartialError)) error {
+	changes, unmapped := split(changes)
+	if len(unmapped) > 0 {
+		failed(&PartialError{Rejected: unmapped})
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return w.try(ctx, func(ctx context.Context) error {
+		err := w.sink.Write(ctx, changes)
+		var partial *PartialError
+		if !errors.As(err, &partial) {
+			if err == nil {
+				w.progress.applied.Add(uint64(len(changes)))
+			}
+			return err
+		}
+		w.progress.applied.Add(uint64(len(changes) - len(partial.Rejected) - len(partial.Conflicts) - len(partial.Retry)))
+		if len(partial.Rejected)+len(partial.Conflicts) > 0 && failed != nil {
+			failed(partial)
+		}
+		changes = partial.Retry
+		return partial.Cause
+	})
+}
+
+// split separates the changes of which no document could be made.
+func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
+	for i := range changes {
+		if changes[i].Err == nil {
+			continue
+		}
+		for j, c := range changes {
+			if c.Err != nil {
+				bad = append(bad, Rejection{Change: c, Reason: c.Err.Error()})
+			} else {
+				good = append(good, changes[j])
+			}
+		}
+		return good, bad
+	}
+	return changes, nil
+}
+
+// try calls attempt until it returns nil, needs a person, or ctx ends.
+func (w *Writer) try(ctx context.Context, attempt func(context.Context) error) error {
+	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
+	failing := false
+	for {
+		if err := w.begin(); err != nil { // rule 6: checked immediately before each request
+			return fmt.Errorf("begin a write: %w", err)
+		}
+		err := attempt(ctx)
+		var stop *event.StopError
+		switch {
+		case err == nil:
+			if failing {
+				w.log.Info("destination takes writes again")
+				w.progress.recovered()
+			}
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &stop):
+			return err
+		}
+		if !failing {
+			w.log.Warn("write again until the destination takes it", "error", err)
+		}
+		failing = true
+		w.progress.failed(err)
+		if err := wait.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
