@@ -12,6 +12,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -38,16 +39,31 @@ type Log struct {
 	bytes   int
 	base    event.Version // of the last event that was dropped, or before the first one
 	newest  event.Version
+	end     event.Position // of the newest transaction that was read
+	done    event.GTIDSet  // executed up to end
 	cursors map[*Cursor]struct{}
 	changed chan struct{} // closed at each change
 	err     error         // why there will be no more
 }
 
-// NewLog returns a log whose first batch follows the event with version base. settled reports whether the stream has read
-// everything that the source held when it began.
-func NewLog(maxBytes int, base event.Version, settled func() bool) *Log {
-	return &Log{maxBytes: maxBytes, settled: settled, first: 1, base: base, newest: base,
-		cursors: make(map[*Cursor]struct{}), changed: make(chan struct{})}
+// NewLog returns a log whose first batch follows from, which must hold its GTIDs if the source has them. settled reports
+// whether the stream has read everything that the source held when it began.
+func NewLog(maxBytes int, from event.Position, settled func() bool) (*Log, error) {
+	done, err := event.ParseGTIDSet(from.GTIDs)
+	if err != nil {
+		return nil, fmt.Errorf("position %s: %w", from, err)
+	}
+	return &Log{maxBytes: maxBytes, settled: settled, first: 1, base: from.Version(), newest: from.Version(), end: from, done: done,
+		cursors: make(map[*Cursor]struct{}), changed: make(chan struct{})}, nil
+}
+
+// Boundary returns the end of the newest transaction that was read, with its GTID set.
+func (l *Log) Boundary() event.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.end
+	p.GTIDs = l.done.String()
+	return p
 }
 
 // Append adds a batch and sets its Seq. It blocks while the log is full.
@@ -60,6 +76,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) error {
 			l.batches = append(l.batches, b)
 			l.bytes += size
 			l.newest = max(l.newest, lastVersion(b))
+			l.end = b.End
+			l.done.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
 			l.wake()
 			l.mu.Unlock()
 			return nil

@@ -1,0 +1,387 @@
+// Package snapshot writes the rows that exist beside the running stream: loads of whole tables and single rows.
+//
+// It knows one way to read (design: rows at an ordinal): take the end W of a transaction that the stream has read, wait
+// until the server shows that transaction, SELECT, and write with W. A row that changed after W has a later event, which
+// wins; a row that is not there has none, or a later one. Locks are taken only when the server has no GTIDs to wait for.
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/backoff"
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/sink"
+)
+
+// maxAge is how old a chunk's W may be when it is sent: Elasticsearch forgets the version of a deleted document after
+// index.gc_deletes, 60 s by default, and an older write would bring it back.
+const maxAge = 30 * time.Second
+
+// ChunkRows is how many rows one SELECT returns.
+const ChunkRows = 5000
+
+// A Selector reads rows of the source's own server.
+type Selector interface {
+	// Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its
+	// values as event.Row has them. The slice is row's to keep.
+	Select(ctx context.Context, gtids, query string, columns []event.Column, row func([]any) error) error
+}
+
+// Progress is how far a load has come, as it is kept.
+type Progress struct {
+	First    event.Version // W of the first chunk
+	LastKey  []string      // literals of the key of the last row that the destination has; empty at the start
+	Rows     uint64
+	Sweeping bool
+	Swept    uint64
+}
+
+// HigherError says that a document holds a version that the source has not given in this epoch: its index was written
+// by an earlier life of this source whose state is gone. Raising the epoch above it cures it.
+type HigherError struct {
+	Document string
+	Version  event.Version
+}
+
+func (e *HigherError) Error() string {
+	return fmt.Sprintf("document %s has the version %s, which this source has not given yet", e.Document, e.Version)
+}
+
+// A Reader reads rows of one mapping's table at an ordinal and writes their documents.
+type Reader struct {
+	Selector Selector
+	Table    *event.Table // as the server describes it now
+	Columns  []int        // of Table, which the mapping needs
+	Mapper   sink.Mapper
+	Sink     sink.Sink
+	Begin    func() error
+	// Boundary returns the end of the newest transaction that the stream has read, with its GTIDs.
+	Boundary func() event.Position
+	Newest   func() (event.Version, bool) // as sink.Feed
+	Keeper   sink.Keeper
+	Gate     *sink.Gate
+	Locks    bool // the server has no GTIDs: lock the rows that are read
+	Limits   sink.Limits
+	Log      hclog.Logger
+}
+
+// A chunk is some rows' documents, read at one ordinal.
+type chunk struct {
+	at      event.Version
+	read    time.Time // when W was taken
+	changes []mapping.Change
+	rows    int
+	lastKey []string
+}
+
+// Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
+// that the destination has.
+func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context, Progress) error) error {
+	if len(r.Table.Key) == 0 {
+		return &event.StopError{Reason: fmt.Sprintf("table %s has no primary key to load it by", r.Table.Name), Fix: "give it one"}
+	}
+	if !p.Sweeping {
+		if err := r.copy(ctx, &p, save); err != nil {
+			return err
+		}
+		p.Sweeping = true
+		if err := save(ctx, p); err != nil {
+			return err
+		}
+	}
+	clearer, ok := r.Sink.(sink.Clearer)
+	if !ok {
+		return nil
+	}
+	// What is older than the first chunk belongs to no row.
+	index := ""
+	if m, ok := r.Mapper.(interface{ Index() string }); ok {
+		index = m.Index()
+	}
+	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for {
+		if err := r.Begin(); err != nil {
+			return err
+		}
+		n, err := clearer.Clear(ctx, index, p.First)
+		p.Swept += uint64(n)
+		if err == nil {
+			return save(ctx, p)
+		}
+		r.Log.Warn("sweep again", "error", err)
+		if err := wait.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// copy reads chunk after chunk, the next while the present one is written.
+func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Context, Progress) error) error {
+	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
+	g, ctx := errgroup.WithContext(ctx)
+	chunks := make(chan chunk)
+	g.Go(func() error {
+		defer close(chunks)
+		key := p.LastKey
+		for {
+			r.Gate.RLock()
+			c, err := r.read(ctx, query.after(key, ChunkRows))
+			if err != nil {
+				r.Gate.RUnlock()
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				r.Gate.RUnlock()
+				return ctx.Err()
+			case chunks <- c: // whoever writes it unlocks the gate
+			}
+			if c.rows < ChunkRows {
+				return nil
+			}
+			key = c.lastKey
+		}
+	})
+	g.Go(func() error {
+		for c := range chunks {
+			if p.First == 0 {
+				p.First = c.at
+			}
+			last := c.lastKey
+			if c.rows < ChunkRows {
+				last = nil // the end of the table
+			}
+			again := query.upTo(p.LastKey, last)
+			err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again) })
+			r.Gate.RUnlock()
+			if err != nil {
+				for range chunks { // the reader's last chunk holds the gate too
+					r.Gate.RUnlock()
+				}
+				return err
+			}
+			p.Rows += uint64(c.rows)
+			if c.rows > 0 {
+				p.LastKey = c.lastKey
+			}
+			if err := save(ctx, *p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// read reads a chunk at the newest ordinal; it tries again while the source does not answer.
+func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
+	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for {
+		c, err := r.readOnce(ctx, query)
+		var stop *event.StopError
+		if err == nil || ctx.Err() != nil || errors.As(err, &stop) {
+			return c, err
+		}
+		r.Log.Warn("read rows again", "table", r.Table.Name, "error", err)
+		if err := wait.Wait(ctx); err != nil {
+			return chunk{}, err
+		}
+	}
+}
+
+func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
+	end := r.Boundary()
+	c := chunk{at: end.Version(), read: time.Now()}
+	columns := make([]event.Column, len(r.Columns))
+	for i, k := range r.Columns {
+		columns[i] = r.Table.Columns[k]
+	}
+	gtids := end.GTIDs
+	if r.Locks {
+		gtids = ""
+	}
+	rows := make([]event.Row, 0, ChunkRows)
+	err := r.Selector.Select(ctx, gtids, query, columns, func(values []any) error {
+		row := values
+		if len(r.Columns) < len(r.Table.Columns) {
+			row = make([]any, len(r.Table.Columns))
+			for i, k := range r.Columns {
+				row[k] = values[i]
+			}
+		}
+		rows = append(rows, event.Row{Table: r.Table, Op: event.Insert, Version: c.at, After: row})
+		return nil
+	})
+	if err != nil {
+		return chunk{}, fmt.Errorf("read rows of %s: %w", r.Table.Name, err)
+	}
+	c.rows = len(rows)
+	if c.rows > 0 {
+		if c.lastKey, err = Key(r.Table, rows[c.rows-1].After); err != nil {
+			return chunk{}, err
+		}
+	}
+	if c.changes, err = r.Mapper.Map(rows); err != nil {
+		return chunk{}, fmt.Errorf("map rows of %s: %w", r.Table.Name, err)
+	}
+	return c, nil
+}
+
+// errStale says that a chunk is too old to be sent.
+var errStale = errors.New("the rows were read too long ago")
+
+// writeFresh writes a chunk; one that has become too old, or that met an unreachable destination, is read again: what it
+// holds may have been deleted and forgotten meanwhile.
+func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, error)) error {
+	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for {
+		err := r.write(ctx, c)
+		var higher *HigherError
+		var stop *event.StopError
+		if err == nil || ctx.Err() != nil || errors.As(err, &higher) || errors.As(err, &stop) {
+			return err
+		}
+		r.Log.Warn("read and write rows again", "table", r.Table.Name, "error", err)
+		if err := wait.Wait(ctx); err != nil {
+			return err
+		}
+		if c, err = again(); err != nil {
+			return err
+		}
+	}
+}
+
+// write sends a chunk in bulks, several at a time.
+func (r *Reader) write(ctx context.Context, c chunk) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.Limits.InFlight)
+	for _, bulk := range split(c.changes, r.Limits) {
+		g.Go(func() error { return r.writeBulk(ctx, c, bulk) })
+	}
+	return g.Wait()
+}
+
+// split cuts changes into bulks.
+func split(changes []mapping.Change, l sink.Limits) [][]mapping.Change {
+	var bulks [][]mapping.Change
+	size := 0
+	start := 0
+	for i := range changes {
+		size += len(changes[i].Body) + len(changes[i].ID)
+		if i-start+1 >= l.BulkDocs || size >= l.BulkBytes {
+			bulks = append(bulks, changes[start:i+1])
+			start, size = i+1, 0
+		}
+	}
+	if start < len(changes) {
+		bulks = append(bulks, changes[start:])
+	}
+	return bulks
+}
+
+func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) error {
+	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
+	var refusals []sink.Refusal
+	todo := make([]mapping.Change, 0, len(bulk))
+	for _, change := range bulk {
+		if change.Err != nil {
+			refusals = append(refusals, refusal(change, 0, change.Err.Error()))
+			continue
+		}
+		todo = append(todo, change)
+	}
+	for len(todo) > 0 {
+		if time.Since(c.read) > maxAge {
+			return errStale
+		}
+		if err := r.Begin(); err != nil {
+			return err
+		}
+		err := r.Sink.Write(ctx, todo)
+		var partial *sink.PartialError
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &partial) {
+			return err
+		}
+		for _, x := range partial.Rejected {
+			refusals = append(refusals, refusal(x.Change, 0, x.Reason))
+		}
+		foreign, err := r.judge(ctx, partial.Conflicts)
+		if err != nil {
+			return err
+		}
+		refusals = append(refusals, foreign...)
+		if todo = partial.Retry; len(todo) > 0 {
+			if err := wait.Wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if len(refusals) > 0 {
+		return r.Keeper.SetAside(ctx, refusals)
+	}
+	return nil
+}
+
+// judge looks at documents that hold a higher version: what the stream wrote meanwhile is newer than the row that was read.
+func (r *Reader) judge(ctx context.Context, conflicts []sink.Conflict) ([]sink.Refusal, error) {
+	var foreign []sink.Refusal
+	for _, c := range conflicts {
+		wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond}
+		for {
+			newest, settled := r.Newest()
+			if c.Has <= newest {
+				break
+			}
+			if settled {
+				if plausible(c.Has) {
+					return nil, &HigherError{Document: c.Change.ID, Version: c.Has}
+				}
+				foreign = append(foreign, refusal(c.Change, c.Has, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has)))
+				break
+			}
+			if err := wait.Wait(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return foreign, nil
+}
+
+// plausible reports whether a version has our layout and an epoch that a lost state can have had.
+func plausible(v event.Version) bool {
+	return v.Count() >= event.FirstCount && v.Epoch() <= event.EpochAt(time.Now())+1000
+}
+
+func refusal(c mapping.Change, foreign event.Version, reason string) sink.Refusal {
+	return sink.Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Foreign: foreign, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
+}
+
+// Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
+// given one is deleted.
+func (r *Reader) Render(ctx context.Context, index, document string, key []string) error {
+	r.Gate.RLock()
+	defer r.Gate.RUnlock()
+	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}.exactly(key)
+	c, err := r.readOnce(ctx, query)
+	if err != nil {
+		return err
+	}
+	own := false
+	for _, change := range c.changes {
+		own = own || change.ID == document
+	}
+	if !own {
+		c.changes = append(c.changes, mapping.Change{Op: mapping.Delete, Index: index, ID: document, Version: c.at, Row: &event.Row{Table: r.Table}})
+	}
+	return r.write(ctx, c)
+}
