@@ -1,0 +1,412 @@
+// Package mapping turns rows into changes of documents by a rule that canal's users know: the SQL of one table, the name
+// of an index and the name that becomes the document's id.
+//
+// Compile reads the rule, Bind checks it against a table's definition, Map applies it. A rule is compiled once; what it
+// cannot follow exactly as MySQL would, it refuses: the SQL with its place, a definition with table and column, a row by an
+// Err in its Change. docs/types.md says what each type of column becomes.
+package mapping
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pingcap/tidb/pkg/parser"
+	"github.com/pingcap/tidb/pkg/parser/ast"
+	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the parser's literals
+
+	"canalgo/event"
+)
+
+// A Mapping is one compiled rule. It is safe for several goroutines.
+type Mapping struct {
+	name  string
+	src   source
+	table event.TableName
+	index string
+	id    string // the name in the select list that becomes the document's id
+	skips map[string]bool
+	items []item
+	where predicate // nil without
+
+	bound    atomic.Pointer[binding] // for the definition that was met last
+	nulled   atomic.Uint64
+	bodySize atomic.Int64 // mean size of a body, to allocate the right amount
+}
+
+// An item is one entry of the select list.
+type item struct {
+	name  string // in the document; "" for *
+	parts []part // one column, or what concat puts together; none for *
+	at    int    // place in the SQL
+}
+
+// A part is a column, or text between columns.
+type part struct {
+	column columnRef
+	text   string
+	isText bool
+}
+
+// A columnRef names a column at a place in the SQL.
+type columnRef struct {
+	name string
+	at   int
+}
+
+// Compile reads a rule. The SQL's table is in defaultSchema if it names none. The error is a *SQLError when a place in
+// the SQL is wrong, and joins all of them that concern the settings.
+func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
+	if errs := cfg.Validate(); len(errs) > 0 {
+		for i, err := range errs {
+			errs[i] = &configError{mapping: name, err: err}
+		}
+		return nil, errors.Join(errs...)
+	}
+	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}}
+	for _, skip := range cfg.Skips {
+		m.skips[skip] = true
+	}
+	stmt, err := m.parse()
+	if err != nil {
+		return nil, err
+	}
+	alias, err := m.compileFrom(stmt, defaultSchema)
+	if err != nil {
+		return nil, err
+	}
+	scope := scope{src: m.src, table: m.table, alias: alias}
+	if err := m.compileFields(scope, stmt.Fields); err != nil {
+		return nil, err
+	}
+	if stmt.Where != nil {
+		if m.where, err = scope.compileCondition(stmt.Where); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// configError names the mapping whose settings are wrong.
+type configError struct {
+	mapping string
+	err     error
+}
+
+func (e *configError) Error() string { return "mapping " + e.mapping + ": " + e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
+
+// Table returns the table that the mapping reads.
+func (m *Mapping) Table() event.TableName { return m.table }
+
+// Index returns the index that the mapping writes.
+func (m *Mapping) Index() string { return m.index }
+
+// Nulled returns how many zero, partial and impossible dates were written as null.
+func (m *Mapping) Nulled() uint64 { return m.nulled.Load() }
+
+// parse returns the one SELECT that the SQL consists of.
+func (m *Mapping) parse() (*ast.SelectStmt, error) {
+	stmts, _, err := parser.New().ParseSQL(m.src.sql)
+	if err != nil {
+		return nil, m.syntaxError(err)
+	}
+	if len(stmts) == 0 {
+		return nil, m.src.errorAt(0, "there is no statement; write select NAMES from TABLE")
+	}
+	if len(stmts) > 1 {
+		return nil, m.src.errorAt(m.src.find(";", 0)+1, "a second statement; one SELECT makes the documents")
+	}
+	switch stmt := stmts[0].(type) {
+	case *ast.SelectStmt:
+		if stmt.Kind != ast.SelectStmtKindSelect {
+			return nil, m.src.errorAt(0, "write it as select NAMES from TABLE")
+		}
+		return stmt, m.refuseClauses(stmt)
+	case *ast.SetOprStmt:
+		return nil, m.src.errorAt(m.src.find(`\b(union|except|intersect)\b`, 0),
+			"a row of a UNION cannot be told from a row event of one table; use one mapping for each SELECT")
+	}
+	return nil, m.src.errorAt(0, "not a SELECT; write select NAMES from TABLE")
+}
+
+// syntaxError turns the parser's error into a place. The parser quotes the rest of the SQL from the token that it could
+// not use, at most 2048 bytes of it.
+func (m *Mapping) syntaxError(err error) error {
+	text := err.Error()
+	_, rest, ok := strings.Cut(text, `near "`)
+	if !ok {
+		return m.src.errorAt(0, "%s", text)
+	}
+	at := 0
+	for at < len(m.src.sql) {
+		tail := m.src.sql[at:]
+		if len(tail) > 2048 {
+			tail = tail[:2048]
+		}
+		if strings.HasPrefix(rest, tail) {
+			break
+		}
+		at++
+	}
+	if strings.TrimSpace(m.src.sql[at:]) == "" {
+		return m.src.errorAt(len(m.src.sql), "syntax error: the statement is not complete")
+	}
+	return m.src.errorAt(at, "syntax error")
+}
+
+// refuseClauses refuses the clauses of a SELECT that say something about several rows, or about time.
+func (m *Mapping) refuseClauses(stmt *ast.SelectStmt) error {
+	const manyRows = "which documents it selects depends on other rows, so it cannot be followed row by row"
+	refuse := func(pattern, reason string) error { return m.src.errorAt(m.src.find(pattern, 0), "%s", reason) }
+	switch {
+	case stmt.With != nil:
+		return refuse(`\bwith\b`, "WITH is not supported: the documents are made of one table's rows")
+	case stmt.Distinct:
+		return refuse(`\bdistinct(row)?\b`, "DISTINCT: "+manyRows)
+	case stmt.From == nil:
+		return m.src.errorAt(len(m.src.sql), "there is no FROM; write select NAMES from TABLE")
+	case stmt.GroupBy != nil:
+		return refuse(`\bgroup\s+by\b`, "GROUP BY: "+manyRows)
+	case stmt.Having != nil:
+		return refuse(`\bhaving\b`, "HAVING is not supported; write the condition as WHERE")
+	case len(stmt.WindowSpecs) > 0:
+		return refuse(`\bwindow\b`, "WINDOW: "+manyRows)
+	case stmt.OrderBy != nil:
+		return refuse(`\border\s+by\b`, "ORDER BY has no meaning: documents have no order; leave it out")
+	case stmt.Limit != nil:
+		return refuse(`\b(limit|fetch)\b`, "LIMIT: "+manyRows)
+	case stmt.LockInfo != nil:
+		return refuse(`\b(for\s+(update|share)|lock\s+in)\b`, "a lock has no meaning here; leave it out")
+	case stmt.SelectIntoOpt != nil:
+		return refuse(`\binto\b`, "INTO is not supported; the documents go to _index")
+	}
+	return nil
+}
+
+// compileFrom sets the mapping's table and returns the name that columns may be qualified with.
+func (m *Mapping) compileFrom(stmt *ast.SelectStmt, defaultSchema string) (alias string, err error) {
+	from := m.src.find(`\bfrom\b`, 0)
+	join := stmt.From.TableRefs
+	if join.Right != nil {
+		return "", m.src.errorAt(m.src.find(`,|\b((left|right|inner|cross|natural|straight_)\s*(outer\s+)?)?join\b`, from),
+			"joins are not supported yet: one table")
+	}
+	tableSource, ok := join.Left.(*ast.TableSource)
+	if !ok {
+		return "", m.src.errorAt(from, "not one table")
+	}
+	table, ok := tableSource.Source.(*ast.TableName)
+	switch {
+	case !ok:
+		return "", m.src.errorAt(m.src.find(`\(`, from), "a sub-query is not supported: name the table itself")
+	case len(table.PartitionNames) > 0:
+		return "", m.src.errorAt(m.src.find(`\bpartition\b`, from), "PARTITION is not supported: row events do not say which partition a row is in")
+	case table.TableSample != nil:
+		return "", m.src.errorAt(m.src.find(`\btablesample\b`, from), "TABLESAMPLE is not supported")
+	case table.AsOf != nil:
+		return "", m.src.errorAt(m.src.find(`\bas\s+of\b`, from), "AS OF is not supported")
+	case len(table.IndexHints) > 0:
+		return "", m.src.errorAt(m.src.find(`\b(use|force|ignore)\s+(index|key)\b`, from), "an index hint has no meaning here; leave it out")
+	}
+	m.table = event.TableName{Schema: table.Schema.O, Name: table.Name.O}
+	if m.table.Schema == "" {
+		m.table.Schema = defaultSchema
+	}
+	if m.table.Schema == "" {
+		return "", m.src.errorAt(m.src.find(`\S`, from+len("from")),
+			"the schema of %s is not known; write schema.%[1]s, or give the source a default schema", m.table.Name)
+	}
+	return tableSource.AsName.O, nil
+}
+
+// compileFields reads the select list.
+func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
+	seen := map[string]bool{}
+	wildcard := false
+	for _, field := range fields.Fields {
+		it, err := scope.compileField(field)
+		if err != nil {
+			return err
+		}
+		if it.name == "" {
+			wildcard = true
+			m.items = append(m.items, it)
+			continue
+		}
+		if seen[it.name] {
+			return m.src.errorAt(it.at, "a second column named %q; a document has each name once, give one of them an alias", it.name)
+		}
+		seen[it.name] = true
+		if len(it.parts) > 1 && it.name != m.id {
+			return m.src.errorAt(it.at, "concat is only supported for the document's id (%s); other functions come later", m.id)
+		}
+		m.items = append(m.items, it)
+	}
+	if !seen[m.id] && !wildcard {
+		for i := range m.items {
+			if strings.EqualFold(m.items[i].name, m.id) {
+				m.id = m.items[i].name
+				return m.checkSkips(seen, wildcard)
+			}
+		}
+		example := "KEY"
+		if first := m.items[0].parts[0].column.name; first != "" {
+			example = first
+		}
+		return m.src.errorAt(m.items[0].at, "the select list must give the document's id: for example %s as %s", example, m.id)
+	}
+	return m.checkSkips(seen, wildcard)
+}
+
+// checkSkips finds skips that skip nothing. What * gives is known only with the table's definition.
+func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
+	if wildcard {
+		return nil
+	}
+	for skip := range m.skips {
+		if !seen[skip] {
+			return &configError{mapping: m.name, err: errors.New("skips: " + skip + " is not a name in the select list")}
+		}
+	}
+	return nil
+}
+
+// scope resolves names of columns.
+type scope struct {
+	src   source
+	table event.TableName
+	alias string // "" without
+}
+
+// compileField reads one entry of the select list.
+func (s scope) compileField(field *ast.SelectField) (item, error) {
+	if w := field.WildCard; w != nil {
+		if err := s.checkQualifier(w.Schema.O, w.Table.O, field.Offset); err != nil {
+			return item{}, err
+		}
+		return item{at: field.Offset}, nil
+	}
+	it := item{name: field.AsName.O, at: field.Offset}
+	switch e := unparen(field.Expr).(type) {
+	case *ast.ColumnNameExpr:
+		column, err := s.column(e)
+		if err != nil {
+			return item{}, err
+		}
+		if it.name == "" {
+			it.name = column.name
+		}
+		it.parts = []part{{column: column}}
+		return it, nil
+	case *ast.FuncCallExpr:
+		if e.FnName.L != ast.Concat {
+			return item{}, s.src.errorAt(field.Offset, "the function %s is not supported: plain columns, and concat for the document's id", e.FnName.O)
+		}
+		if it.name == "" {
+			return item{}, s.src.errorAt(field.Offset, "concat needs a name: concat(...) as _id")
+		}
+		for _, arg := range e.Args {
+			p, err := s.compilePart(arg)
+			if err != nil {
+				return item{}, err
+			}
+			it.parts = append(it.parts, p)
+		}
+		if len(it.parts) == 1 { // a single part would pass for a plain column
+			it.parts = append(it.parts, part{isText: true})
+		}
+		return it, nil
+	}
+	return item{}, s.src.errorAt(field.Offset, "%s is not supported in the select list: plain columns, and concat for the document's id", describe(field.Expr))
+}
+
+// compilePart reads one argument of concat.
+func (s scope) compilePart(arg ast.ExprNode) (part, error) {
+	arg = unparen(arg)
+	if e, ok := arg.(*ast.ColumnNameExpr); ok {
+		column, err := s.column(e)
+		return part{column: column}, err
+	}
+	c, ok, err := s.constant(arg)
+	if err != nil {
+		return part{}, err
+	}
+	if ok && (c.kind == textConstant || c.kind == numberConstant) {
+		return part{text: c.text, isText: true}, nil
+	}
+	return part{}, s.src.errorAt(arg.OriginTextPosition(), "%s is not supported in concat: columns and literals", describe(arg))
+}
+
+// column resolves the qualifiers of a column's name.
+func (s scope) column(e *ast.ColumnNameExpr) (columnRef, error) {
+	at := e.OriginTextPosition()
+	return columnRef{name: e.Name.Name.O, at: at}, s.checkQualifier(e.Name.Schema.O, e.Name.Table.O, at)
+}
+
+// checkQualifier refuses names of other tables. As in MySQL, an alias hides the table's own name.
+func (s scope) checkQualifier(schema, table string, at int) error {
+	if table == "" {
+		return nil
+	}
+	own := s.table.Name
+	if s.alias != "" {
+		own = s.alias
+	}
+	if schema != "" && (schema != s.table.Schema || s.alias != "") || !strings.EqualFold(table, own) {
+		return s.src.errorAt(at, "unknown table %q; the table of this mapping is called %s here", table, own)
+	}
+	return nil
+}
+
+// unparen takes the parentheses off an expression.
+func unparen(e ast.ExprNode) ast.ExprNode {
+	for {
+		p, ok := e.(*ast.ParenthesesExpr)
+		if !ok {
+			return e
+		}
+		e = p.Expr
+	}
+}
+
+// describe names a kind of expression in a refusal.
+func describe(e ast.Node) string {
+	switch e := e.(type) {
+	case *ast.FuncCallExpr:
+		return "the function " + e.FnName.O
+	case *ast.FuncCastExpr:
+		return "a conversion"
+	case *ast.AggregateFuncExpr:
+		return "the aggregate function " + e.F
+	case *ast.WindowFuncExpr:
+		return "the window function " + e.Name
+	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.CompareSubqueryExpr:
+		return "a sub-query"
+	case *ast.VariableExpr:
+		return "a variable"
+	case *ast.CaseExpr:
+		return "CASE"
+	case *ast.RowExpr:
+		return "a row of values"
+	case *ast.PatternRegexpExpr:
+		return "REGEXP"
+	case *ast.MatchAgainst:
+		return "MATCH"
+	case *ast.SetCollationExpr:
+		return "COLLATE"
+	case *ast.DefaultExpr:
+		return "DEFAULT"
+	case *ast.BinaryOperationExpr:
+		return "the operator " + strings.ToUpper(e.Op.String())
+	case *ast.UnaryOperationExpr:
+		return "the operator " + strings.ToUpper(e.Op.String())
+	case ast.ValueExpr:
+		return "a literal"
+	case ast.ParamMarkerExpr:
+		return "a placeholder"
+	case *ast.ColumnNameExpr:
+		return "a column"
+	}
+	return "this expression"
+}

@@ -1,0 +1,60 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config is what a mapping's section says about documents. The keys are canal's.
+type Config struct {
+	SQL   string   `toml:"sql" json:"sql"`                         // select NAMES from one table [where ...]
+	Index string   `toml:"_index" json:"_index"`                   // where the documents go
+	ID    string   `toml:"_id" json:"_id,omitempty"`               // the name in the select list that becomes the document's id; "_id" when empty
+	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
+}
+
+// idName is the name of the select list that becomes the document's id.
+func (c Config) idName() string {
+	if c.ID == "" {
+		return "_id"
+	}
+	return c.ID
+}
+
+// Validate says what is wrong with the settings by themselves, each error beginning with its key. Compile looks at the SQL.
+func (c Config) Validate() []error {
+	var errs []error
+	if strings.TrimSpace(c.SQL) == "" {
+		errs = append(errs, errors.New(`sql: missing; write for example sql = "select u.id as _id, u.name from user u"`))
+	}
+	if reason := badIndexName(c.Index); reason != "" {
+		errs = append(errs, fmt.Errorf("_index: %s", reason))
+	}
+	for i, name := range c.Skips {
+		if name == "" {
+			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
+		}
+	}
+	return errs
+}
+
+// badIndexName says why Elasticsearch would refuse an index of that name, or "".
+func badIndexName(name string) string {
+	switch {
+	case name == "":
+		return "missing; it names the index that the documents go to"
+	case name == "." || name == "..":
+		return fmt.Sprintf("%q is not a name of an index", name)
+	case len(name) > 255:
+		return fmt.Sprintf("the name has %d bytes, Elasticsearch takes 255", len(name))
+	case strings.ContainsAny(name[:1], "-_+"):
+		return fmt.Sprintf("%q begins with %q, which Elasticsearch refuses", name, name[:1])
+	case strings.ToLower(name) != name:
+		return fmt.Sprintf("%q has upper-case letters, which Elasticsearch refuses; write %q", name, strings.ToLower(name))
+	}
+	if i := strings.IndexAny(name, "\\/*?\"<>| ,#:\t\n\r"); i >= 0 {
+		return fmt.Sprintf("%q contains %q, which Elasticsearch refuses", name, name[i])
+	}
+	return ""
+}
