@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"canalgo/cluster"
+	"canalgo/sink"
+)
+
+// ErrNotFound is returned for a name or id that there is not.
+var ErrNotFound = errors.New("not found")
+
+// View returns the newest view of the replicated state.
+func (n *Node) View() cluster.View {
+	v, _ := n.coord.View()
+	return v
+}
+
+// SetPaused pauses or resumes "source/NAME", "sink/NAME" or "mapping/NAME".
+func (n *Node) SetPaused(ctx context.Context, what string, paused bool) error {
+	v := n.View()
+	kind, name, _ := strings.Cut(what, "/")
+	known := map[string]bool{}
+	switch kind {
+	case "source":
+		for k := range v.Config.Sources {
+			known[k] = true
+		}
+	case "sink":
+		for k := range v.Config.Sinks {
+			known[k] = true
+		}
+	case "mapping":
+		for k := range v.Config.Mappings {
+			known[k] = true
+		}
+	}
+	if !known[name] {
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	if err := n.propose(ctx, cluster.SetPaused{What: what, Paused: paused}); err != nil {
+		return err
+	}
+	n.kickSources()
+	return nil
+}
+
+// SetConfig replaces the configuration of version base.
+func (n *Node) SetConfig(ctx context.Context, base uint64, c cluster.Config) error {
+	if err := n.propose(ctx, cluster.SetConfig{Base: base, Config: c}); err != nil {
+		return err
+	}
+	n.kickSources()
+	return nil
+}
+
+// kickSources makes stopped sources look again at once.
+func (n *Node) kickSources() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.sources {
+		select {
+		case s.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// StartLoad begins, or begins again, the load of a mapping. When the source's position is lost, the source starts again from
+// now, and every mapping of it is loaded; the names of all that are loaded are returned.
+func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string, error) {
+	v := n.View()
+	if m, ok := v.Config.Mappings[mapping]; !ok || m.Source != source {
+		return nil, fmt.Errorf("mapping %s of source %s: %w", mapping, source, ErrNotFound)
+	}
+	loads := []string{mapping}
+	n.mu.Lock()
+	s := n.sources[source]
+	n.mu.Unlock()
+	if s != nil {
+		if lost, _ := s.lostPosition(); lost {
+			if err := s.startAgain(ctx, v); err != nil {
+				return nil, err
+			}
+			loads = loads[:0]
+			for name, m := range v.Config.Mappings {
+				if m.Source == source {
+					loads = append(loads, name)
+				}
+			}
+			slices.Sort(loads)
+		}
+	}
+	for _, name := range loads {
+		stream := cluster.DutyID{Source: source, Mapping: name, Kind: cluster.Stream}
+		if err := n.forgetIndex(ctx, v, stream); err != nil {
+			return nil, err
+		}
+		if err := n.propose(ctx, cluster.StartLoad{Source: source, Mapping: name}); err != nil {
+			return nil, err
+		}
+	}
+	n.kickSources()
+	return loads, nil
+}
+
+// forgetIndex lets a mapping whose index is gone or another one begin with a new one.
+func (n *Node) forgetIndex(ctx context.Context, v cluster.View, stream cluster.DutyID) error {
+	known := v.Duties[stream].Index
+	mc := v.Config.Mappings[stream.Mapping]
+	out, err := n.sink(mc.Sink, v.Config.Sinks[mc.Sink])
+	if err != nil {
+		return err
+	}
+	indexer, ok := out.(Indexer)
+	if !ok || known == "" {
+		return nil
+	}
+	m, err := n.parts.Mapping(stream.Mapping, mc)
+	if err != nil {
+		return err
+	}
+	uuid, err := indexer.IndexUUID(ctx, m.Index())
+	if err != nil || uuid == known {
+		return err
+	}
+	return n.propose(ctx, cluster.SetIndex{Duty: stream, UUID: ""})
+}
+
+// startAgain opens an epoch at the source's present end: a person said that a load follows.
+func (s *sourceRun) startAgain(ctx context.Context, v cluster.View) error {
+	server, err := s.source.Server(ctx)
+	if err != nil {
+		return fmt.Errorf("ask server: %w", err)
+	}
+	start, err := s.source.Resolve(ctx, "current")
+	if err != nil {
+		return fmt.Errorf("resolve start: %w", err)
+	}
+	have := v.Sources[s.name]
+	return s.n.coord.Propose(ctx, s.term, cluster.OpenEpoch{Source: s.name, Was: have.Epoch, AtLeast: have.Epoch + 1, ServerUUID: server.UUID,
+		Start: start, Why: "position lost, load follows"})
+}
+
+// Quarantine returns what is set aside, ordered by id.
+func (n *Node) Quarantine() []cluster.Quarantined {
+	v := n.View()
+	out := make([]cluster.Quarantined, 0, len(v.Quarantine))
+	for _, q := range v.Quarantine {
+		out = append(out, q)
+	}
+	slices.SortFunc(out, func(a, b cluster.Quarantined) int { return int(a.ID) - int(b.ID) })
+	return out
+}
+
+// RetryQuarantine writes documents again from their rows as they are now. It returns how many are no longer set aside, and
+// why the others are.
+func (n *Node) RetryQuarantine(ctx context.Context, ids []uint64) (int, error) {
+	v := n.View()
+	done := 0
+	var errs []error
+	for _, id := range ids {
+		q, ok := v.Quarantine[id]
+		if !ok {
+			errs = append(errs, fmt.Errorf("quarantine entry %d: %w", id, ErrNotFound))
+			continue
+		}
+		if err := n.retry(ctx, q); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		done++
+	}
+	return done, errors.Join(errs...)
+}
+
+// DropQuarantine forgets entries and returns how many there were.
+func (n *Node) DropQuarantine(ctx context.Context, ids []uint64) (int, error) {
+	v := n.View()
+	there := 0
+	for _, id := range ids {
+		if _, ok := v.Quarantine[id]; ok {
+			there++
+		}
+	}
+	return there, n.propose(ctx, cluster.Release{IDs: ids})
+}
+
+// refusedAgain is the Keeper of a retry: what is refused stays where it is.
+type refusedAgain struct{ reason string }
+
+// SetAside implements sink.Keeper.
+func (k *refusedAgain) SetAside(_ context.Context, refusals []sink.Refusal) error {
+	k.reason = refusals[0].Reason
+	return nil
+}

@@ -1,0 +1,177 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/cluster"
+	"canalgo/event"
+)
+
+// lead does what only the leader does, until its term ends.
+func (n *Node) lead(ctx context.Context, term cluster.Term) error {
+	n.log.Info("leading", "term", term)
+	if err := n.seed(ctx, term); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.assign(ctx, term) })
+	g.Go(func() error { return n.runSources(ctx, term) })
+	g.Go(func() error { return n.keepPositions(ctx, term) })
+	return g.Wait()
+}
+
+// seed proposes the file's configuration when there is none yet, and says when the replicated one differs from it.
+func (n *Node) seed(ctx context.Context, term cluster.Term) error {
+	v, _ := n.coord.View()
+	if v.Config.Version > 0 {
+		for _, d := range n.differs(v) {
+			n.log.Warn("the file differs from the configuration in use; canalgo apply would change", "what", d)
+		}
+		return nil
+	}
+	if err := n.coord.Propose(ctx, term, cluster.SetConfig{Base: 0, Config: n.cfg.Seed}); err != nil {
+		return fmt.Errorf("seed configuration: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) differs(v cluster.View) []string {
+	if n.cfg.Differs == nil {
+		return nil
+	}
+	return n.cfg.Differs(v.Config)
+}
+
+// assign gives every duty to a node, and starts the loads that the configuration asks for.
+func (n *Node) assign(ctx context.Context, term cluster.Term) error {
+	for {
+		v, changed := n.coord.View()
+		if todo := Rebalance(v.Duties, []string{n.cfg.ID}, v.Config.Version); len(todo) > 0 {
+			if err := n.coord.Propose(ctx, term, cluster.Assign{Assignments: todo}); err != nil {
+				return fmt.Errorf("assign duties: %w", err)
+			}
+		}
+		if err := n.startLoads(ctx, term, v); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// startLoads starts the load of each mapping that wants an initial one and never had one, once its stream has a position.
+func (n *Node) startLoads(ctx context.Context, term cluster.Term, v cluster.View) error {
+	for name, m := range v.Config.Mappings {
+		stream := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Stream}
+		load := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Load}
+		if _, started := v.Duties[load]; started || m.Load != "initial" || v.Duties[stream].Position.IsZero() {
+			continue
+		}
+		n.log.Info("load of the rows that exist starts", "duty", load.String())
+		if err := n.coord.Propose(ctx, term, cluster.StartLoad{Source: m.Source, Mapping: name}); err != nil {
+			return fmt.Errorf("start load %s: %w", load, err)
+		}
+	}
+	return nil
+}
+
+// runSources keeps one sourceRun for each source of the configuration.
+func (n *Node) runSources(ctx context.Context, term cluster.Term) error {
+	type running struct {
+		spec   string
+		cancel context.CancelFunc
+		done   chan struct{}
+	}
+	runs := make(map[string]running)
+	stop := func(name string) {
+		runs[name].cancel()
+		<-runs[name].done
+		delete(runs, name)
+	}
+	defer func() {
+		for name := range maps.Clone(runs) {
+			stop(name)
+		}
+	}()
+	for {
+		v, changed := n.coord.View()
+		for name, r := range maps.Clone(runs) {
+			if c, ok := v.Config.Sources[name]; !ok || fingerprint(c) != r.spec {
+				stop(name)
+			}
+		}
+		for name, c := range v.Config.Sources {
+			if _, ok := runs[name]; ok {
+				continue
+			}
+			sctx, cancel := context.WithCancel(ctx)
+			r := running{spec: fingerprint(c), cancel: cancel, done: make(chan struct{})}
+			runs[name] = r
+			s := newSourceRun(n, name, c, term)
+			go func() {
+				defer close(r.done)
+				s.run(sctx)
+			}()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// keepPositions saves the positions of the open feeds a few times a second, whatever the row rate.
+func (n *Node) keepPositions(ctx context.Context, term cluster.Term) error {
+	tick := time.NewTicker(n.cfg.SaveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if err := n.savePositions(ctx, term); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// savePositions saves the positions that have moved, as one command.
+func (n *Node) savePositions(ctx context.Context, term cluster.Term) error {
+	v, _ := n.coord.View()
+	saves := make(map[cluster.DutyID]cluster.Save)
+	n.mu.Lock()
+	for _, s := range n.sources {
+		for id, p := range s.reached() {
+			d, ok := v.Duties[id]
+			if ok && p.Epoch == d.Position.Epoch && d.Position.Before(p) {
+				saves[id] = cluster.Save{Epoch: d.Assignment.Epoch, Position: p}
+			}
+		}
+	}
+	n.mu.Unlock()
+	if len(saves) == 0 {
+		return nil
+	}
+	if err := n.coord.Propose(ctx, term, cluster.SavePositions{Saves: saves}); err != nil {
+		return fmt.Errorf("save positions: %w", err)
+	}
+	return nil
+}
+
+// later returns the later of two positions of one source.
+func later(a, b event.Position) event.Position {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/snapshot"
+	"canalgo/status"
+)
+
+// load writes the rows that exist, from where the last run of it came to.
+func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-chan struct{}) error {
+	state := v.Duties[r.id].Load
+	if state == nil || state.Phase == cluster.LoadDone {
+		r.enter(status.Done, "", nil)
+		n.idle(ctx, changed, 0)
+		return nil
+	}
+	stream := cluster.DutyID{Source: r.id.Source, Mapping: r.id.Mapping, Kind: cluster.Stream}
+	if v.Duties[stream].Index == "" && v.Duties[stream].Position.IsZero() || !n.streams(stream) {
+		r.enter(status.Waiting, "its stream", nil)
+		n.idle(ctx, changed, 200*time.Millisecond)
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.draining, cancel)()
+	reader, total, err := n.reader(ctx, r, v)
+	if err != nil {
+		return err
+	}
+	r.enter(status.Working, "", nil)
+	if state.Rows == 0 {
+		r.log.Info("load begins", "rows", total, "run", state.Runs)
+	}
+	progress := snapshot.Progress{First: state.First, LastKey: state.LastKey, Rows: state.Rows, Swept: state.Swept, Sweeping: state.Phase == cluster.LoadSweeping}
+	save := func(ctx context.Context, p snapshot.Progress) error {
+		next := cluster.LoadState{First: p.First, LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Phase: cluster.LoadCopying, Runs: state.Runs}
+		if p.Sweeping {
+			next.Phase = cluster.LoadSweeping
+		}
+		if err := n.propose(ctx, cluster.SaveLoad{Duty: r.id, Epoch: r.assignment.Epoch, Load: next}); err != nil {
+			return fmt.Errorf("save load: %w", err)
+		}
+		state = &next
+		return nil
+	}
+	err = reader.Load(ctx, progress, save)
+	var higher *snapshot.HigherError
+	switch {
+	case errors.As(err, &higher):
+		return n.raiseEpoch(ctx, r, v, higher)
+	case err != nil:
+		return err
+	}
+	done := *state
+	done.Phase = cluster.LoadDone
+	if err := n.propose(ctx, cluster.SaveLoad{Duty: r.id, Epoch: r.assignment.Epoch, Load: done}); err != nil {
+		return fmt.Errorf("save load: %w", err)
+	}
+	r.log.Info("load done", "rows", done.Rows, "swept", done.Swept)
+	return n.releaseOlder(ctx, stream, done.First)
+}
+
+// streams reports whether the mapping's stream has a worker.
+func (n *Node) streams(id cluster.DutyID) bool {
+	n.mu.Lock()
+	r := n.duties[id]
+	n.mu.Unlock()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.worker != nil
+}
+
+// reader makes what a load, or a retry of single rows, reads with.
+func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapshot.Reader, uint64, error) {
+	mc := v.Config.Mappings[r.id.Mapping]
+	m, err := n.parts.Mapping(r.id.Mapping, mc)
+	if err != nil {
+		return nil, 0, &event.StopError{Reason: fmt.Sprintf("mapping %s: %s", r.id.Mapping, err)}
+	}
+	source, err := n.client(r.id.Source, v.Config.Sources[r.id.Source])
+	if err != nil {
+		return nil, 0, err
+	}
+	out, err := n.sink(mc.Sink, v.Config.Sinks[mc.Sink])
+	if err != nil {
+		return nil, 0, err
+	}
+	table, err := source.Describe(ctx, m.Table())
+	if err != nil {
+		return nil, 0, fmt.Errorf("describe %s: %w", m.Table(), err)
+	}
+	if err := m.Bind(table); err != nil {
+		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
+	}
+	columns, err := m.Columns(table)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, k := range table.Key { // the key says where to go on
+		if !contains(columns, k) {
+			columns = append(columns, k)
+		}
+	}
+	total, err := source.Rows(ctx, m.Table())
+	if err != nil {
+		return nil, 0, fmt.Errorf("count %s: %w", m.Table(), err)
+	}
+	session := func() (*session, error) {
+		n.mu.Lock()
+		s := n.sources[r.id.Source]
+		n.mu.Unlock()
+		if s == nil {
+			return nil, errNoStream
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.session == nil || s.session.epoch != v.Sources[r.id.Source].Epoch {
+			return nil, errNoStream
+		}
+		return s.session, nil
+	}
+	x, err := session()
+	if err != nil {
+		return nil, 0, err
+	}
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Mapper: m, Sink: out, Begin: n.begin,
+		Boundary: func() (event.Position, error) {
+			x, err := session()
+			if err != nil {
+				return event.Position{}, err
+			}
+			return x.log.Boundary(), nil
+		},
+		Newest: func() (event.Version, bool) {
+			x, err := session()
+			if err != nil {
+				return 0, false
+			}
+			return x.log.Newest()
+		},
+		Keeper: &keeper{n: n, r: r}, Gate: n.gate(r.id.Mapping), Locks: !x.gtids, Limits: out.Limits(), Log: r.log}, total, nil
+}
+
+var errNoStream = errors.New("the source's stream is not running")
+
+func contains(columns []int, k int) bool {
+	for _, c := range columns {
+		if c == k {
+			return true
+		}
+	}
+	return false
+}
+
+// raiseEpoch answers a document that an earlier life of this source, whose state is gone, wrote with a higher version.
+func (n *Node) raiseEpoch(ctx context.Context, r *dutyRun, v cluster.View, higher *snapshot.HigherError) error {
+	s := v.Sources[r.id.Source]
+	r.log.Warn("the index holds versions of an earlier life of this source: new epoch above them, the load starts again", "document", higher.Document, "version", higher.Version.String())
+	return n.propose(ctx, cluster.OpenEpoch{Source: r.id.Source, Was: s.Epoch, AtLeast: higher.Version.Epoch() + 1, ServerUUID: s.ServerUUID,
+		Why: "the index holds higher versions"})
+}
+
+// releaseOlder takes entries out of the quarantine that a load has rendered anew.
+func (n *Node) releaseOlder(ctx context.Context, stream cluster.DutyID, first event.Version) error {
+	v, _ := n.coord.View()
+	var ids []uint64
+	for id, q := range v.Quarantine {
+		if q.Duty == stream && q.Version < first {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return n.propose(ctx, cluster.Release{IDs: ids})
+}
+
+// retry reads the row of a document that was set aside and writes what it is now.
+func (n *Node) retry(ctx context.Context, q cluster.Quarantined) error {
+	v, _ := n.coord.View()
+	n.mu.Lock()
+	r := n.duties[q.Duty]
+	n.mu.Unlock()
+	if r == nil {
+		return fmt.Errorf("duty %s is not done by this node", q.Duty)
+	}
+	if len(q.Key) == 0 {
+		return fmt.Errorf("document %s: its row is not known; canalgo load renders it anew", q.Document)
+	}
+	if q.Foreign > 0 {
+		if s := v.Sources[q.Duty.Source]; s.Epoch <= q.Foreign.Epoch() && q.Foreign.Epoch() < event.MaxEpoch {
+			if err := n.raiseEpoch(ctx, r, v, &snapshot.HigherError{Document: q.Document, Version: q.Foreign}); err != nil {
+				return err
+			}
+			if err := n.awaitSession(ctx, q.Duty.Source); err != nil {
+				return err
+			}
+			v, _ = n.coord.View()
+		}
+	}
+	reader, _, err := n.reader(ctx, r, v)
+	if err != nil {
+		return err
+	}
+	again := &refusedAgain{}
+	reader.Keeper = again
+	key := make([]string, len(q.Key))
+	for i, part := range q.Key {
+		_, key[i], _ = strings.Cut(part, "=")
+	}
+	if err := reader.Render(ctx, q.Index, q.Document, key); err != nil {
+		return err
+	}
+	if again.reason != "" {
+		return fmt.Errorf("document %s is refused again: %s", q.Document, again.reason)
+	}
+	return n.propose(ctx, cluster.Release{IDs: []uint64{q.ID}})
+}
+
+// awaitSession waits until the source's stream runs in its newest epoch.
+func (n *Node) awaitSession(ctx context.Context, source string) error {
+	for {
+		v, _ := n.coord.View()
+		n.mu.Lock()
+		s, opened := n.sources[source], n.opened
+		n.mu.Unlock()
+		if s != nil {
+			s.mu.Lock()
+			ready := s.session != nil && s.session.epoch == v.Sources[source].Epoch
+			s.mu.Unlock()
+			if ready {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-opened:
+		}
+	}
+}

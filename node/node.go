@@ -1,0 +1,309 @@
+// Package node is what one process does: it leads when it is elected (one stream per source, positions, assignments)
+// and it works on the duties that are assigned to it. It knows sources, sinks and mappings only by what it needs of
+// them; main hands in the real ones.
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/sink"
+	"canalgo/snapshot"
+)
+
+// Coordinator elects a leader and replicates the cluster's small state.
+type Coordinator interface {
+	// Run takes part until ctx ends. Each time this node is elected it calls lead, caught up; lead's ctx ends with the
+	// term, and lead is not called again before it has returned.
+	Run(ctx context.Context, lead func(ctx context.Context, term cluster.Term) error) error
+	// View returns the newest local state and a channel that is closed when there is a newer one.
+	View() (cluster.View, <-chan struct{})
+	// Propose replicates cmd; cluster.ErrNotLeader when this node does not lead in term.
+	Propose(ctx context.Context, term cluster.Term, cmd cluster.Command) error
+	// Verify returns nil only if a quorum confirmed, after the call began, that this node leads in term.
+	Verify(ctx context.Context, term cluster.Term) error
+}
+
+// A Source is one MySQL server. One value serves one Stream at a time; the other methods are safe beside it.
+type Source interface {
+	snapshot.Selector
+	// Server asks who answers at the source's address.
+	Server(ctx context.Context) (Server, error)
+	// Resolve turns "current", a file and offset or a GTID set into a position without epoch and count. An empty start is
+	// the configured one.
+	Resolve(ctx context.Context, start string) (event.Position, error)
+	// Stream emits everything after from, in order, until ctx ends or the source fails for good. It reconnects by
+	// itself, at a transaction boundary.
+	Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error
+	// Describe returns the table as it is now; *event.StopError when there is none.
+	Describe(ctx context.Context, table event.TableName) (*event.Table, error)
+	// Rows estimates how many rows a table has.
+	Rows(ctx context.Context, table event.TableName) (uint64, error)
+	// Logs lists the binary logs that the server keeps, the oldest first, and how long it keeps one.
+	Logs(ctx context.Context) ([]LogFile, time.Duration, error)
+	// Progress says what Stream does now.
+	Progress() SourceProgress
+	// Lost reports whether an error of Stream says that the position is lost for good.
+	Lost(err error) bool
+}
+
+// Server is who answers at a source's address.
+type Server struct {
+	Address, UUID, Version string
+	GTIDs                  bool
+}
+
+// A LogFile is one binary log.
+type LogFile struct {
+	Name string
+	Size uint64
+}
+
+// SourceProgress is what a source's stream does.
+type SourceProgress struct {
+	Connected bool
+	Since     time.Time // of Connected
+	LastError string
+	ErrorTime time.Time
+	Settled   bool      // everything was read that the server held when the stream connected
+	CaughtUp  time.Time // when it last had read everything that the server had sent
+
+	Events, Bytes, Filtered, Reconnects uint64
+}
+
+// A Mapping makes documents of rows. It is for one goroutine.
+type Mapping interface {
+	sink.Mapper
+	Table() event.TableName
+	Index() string
+	// Bind checks the mapping against a table's definition.
+	Bind(*event.Table) error
+	// Columns returns the columns that it needs.
+	Columns(*event.Table) ([]int, error)
+	// Properties returns the field types of an index for its documents.
+	Properties(*event.Table) (json.RawMessage, error)
+	// NulledDates counts the zero dates that became null.
+	NulledDates() uint64
+}
+
+// A Sink is a destination with its limits.
+type Sink interface {
+	sink.Sink
+	Limits() sink.Limits
+}
+
+// An Indexer is a Sink whose documents live in indices that are created.
+type Indexer interface {
+	// IndexUUID returns the index's UUID, "" when there is none.
+	IndexUUID(ctx context.Context, index string) (string, error)
+	CreateIndex(ctx context.Context, index string, properties []byte) (uuid string, err error)
+}
+
+// Parts makes the real things of a configuration.
+type Parts interface {
+	Source(name string, c cluster.SourceConfig) (Source, error)
+	Sink(name string, c cluster.SinkConfig) (Sink, error)
+	Mapping(name string, c cluster.MappingConfig) (Mapping, error)
+	Decoder() sink.Decoder
+}
+
+// Config is what a node is told.
+type Config struct {
+	ID        string
+	Version   string
+	ClusterID string
+	// Seed is the configuration of the file given at the start. It is proposed when there is none yet.
+	Seed cluster.Config
+	// Differs says what the file would change, given the replicated configuration.
+	Differs   func(replicated cluster.Config) []string
+	RingBytes int           // of one source's log
+	SaveEvery time.Duration // positions
+	Log       hclog.Logger
+}
+
+// A Node is one process.
+type Node struct {
+	cfg   Config
+	coord Coordinator
+	parts Parts
+	log   hclog.Logger
+	began time.Time
+
+	draining context.Context // ends when the node is told to stop: feeds end at the next batch
+	drain    context.CancelFunc
+
+	mu      sync.Mutex
+	sources map[string]*sourceRun // while this node leads
+	opened  chan struct{}         // closed when a source's session begins or ends
+	duties  map[cluster.DutyID]*dutyRun
+	gates   map[string]*sink.Gate // by mapping
+	clients map[string]*client    // by source
+	sinks   map[string]*openSink
+}
+
+// client is this node's own connection to a source, for definitions and rows.
+type client struct {
+	Source
+	spec string
+}
+
+type openSink struct {
+	Sink
+	spec string
+}
+
+// New checks cfg and allocates.
+func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
+	if cfg.ID == "" {
+		return nil, fmt.Errorf("node id: must not be empty")
+	}
+	if cfg.RingBytes <= 0 {
+		cfg.RingBytes = 32 << 20
+	}
+	if cfg.SaveEvery <= 0 {
+		cfg.SaveEvery = 200 * time.Millisecond
+	}
+	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(),
+		sources: make(map[string]*sourceRun), opened: make(chan struct{}), duties: make(map[cluster.DutyID]*dutyRun),
+		gates: make(map[string]*sink.Gate), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
+	n.draining, n.drain = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// drainTime is how long a node that is told to stop finishes what is in flight.
+const drainTime = 4 * time.Second
+
+// Run leads and works until ctx ends, then finishes what is in flight, saves the positions and returns.
+func (n *Node) Run(ctx context.Context) error {
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g, hard := errgroup.WithContext(hard)
+	g.Go(func() error { return n.coord.Run(hard, n.lead) })
+	g.Go(func() error { return n.work(hard) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-hard.Done():
+			return nil
+		}
+		n.drain()
+		n.finish(hard)
+		cancel()
+		return nil
+	})
+	err := g.Wait()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.sinks {
+		_ = s.Close() // nothing is in flight any more
+	}
+	if ctx.Err() != nil && hard.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// finish waits until the duties have drained and saves where they came to.
+func (n *Node) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	for _, d := range n.running() {
+		select {
+		case <-ctx.Done():
+			n.log.Warn("stopped before everything in flight was written; it will be written again")
+			return
+		case <-d.done:
+		}
+	}
+	if v, _ := n.coord.View(); v.Leading {
+		if err := n.savePositions(ctx, v.Term); err != nil {
+			n.log.Warn("positions not saved at the end", "error", err)
+		}
+	}
+}
+
+func (n *Node) running() []*dutyRun {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []*dutyRun
+	for _, d := range n.duties {
+		out = append(out, d)
+	}
+	return out
+}
+
+// propose replicates a command as the leader.
+func (n *Node) propose(ctx context.Context, cmd cluster.Command) error {
+	v, _ := n.coord.View()
+	if !v.Leading {
+		return cluster.ErrNotLeader
+	}
+	return n.coord.Propose(ctx, v.Term, cmd)
+}
+
+// begin is rule 6: nil while this node may begin a write.
+func (n *Node) begin() error {
+	if v, _ := n.coord.View(); !v.Leading {
+		return cluster.ErrNotLeader
+	}
+	return nil
+}
+
+// gate returns the mapping's gate between its load and its clears.
+func (n *Node) gate(mapping string) *sink.Gate {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.gates[mapping]
+	if g == nil {
+		g = new(sink.Gate)
+		n.gates[mapping] = g
+	}
+	return g
+}
+
+// client returns this node's own handle of a source.
+func (n *Node) client(name string, c cluster.SourceConfig) (Source, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if have := n.clients[name]; have != nil && have.spec == fingerprint(c) {
+		return have, nil
+	}
+	s, err := n.parts.Source(name, c)
+	if err != nil {
+		return nil, &event.StopError{Reason: fmt.Sprintf("source %s: %s", name, err)}
+	}
+	n.clients[name] = &client{Source: s, spec: fingerprint(c)}
+	return s, nil
+}
+
+// sink returns this node's handle of a sink; duties share it.
+func (n *Node) sink(name string, c cluster.SinkConfig) (Sink, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if have := n.sinks[name]; have != nil && have.spec == fingerprint(c) {
+		return have.Sink, nil
+	}
+	s, err := n.parts.Sink(name, c)
+	if err != nil {
+		return nil, &event.StopError{Reason: fmt.Sprintf("sink %s: %s", name, err)}
+	}
+	n.sinks[name] = &openSink{Sink: s, spec: fingerprint(c)}
+	return s, nil
+}
+
+// fingerprint tells two configurations of a section apart.
+func fingerprint(section any) string {
+	b, err := json.Marshal(section)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}

@@ -1,0 +1,285 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/sink"
+	"canalgo/status"
+)
+
+// A rate turns a counter into a number per second. It is safe for several goroutines.
+type rate struct {
+	mu    sync.Mutex
+	at    time.Time
+	count uint64
+	per   float64
+}
+
+// observe returns the rate since the last observation that is at least half a second old.
+func (r *rate) observe(count uint64) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	d := now.Sub(r.at)
+	if d < 500*time.Millisecond {
+		return r.per
+	}
+	if !r.at.IsZero() && count >= r.count {
+		r.per = float64(count-r.count) / d.Seconds()
+	}
+	r.at, r.count = now, count
+	return r.per
+}
+
+// Report returns what the node knows now.
+func (n *Node) Report() status.Report {
+	v, _ := n.coord.View()
+	r := status.Report{Time: time.Now(), Node: n.cfg.ID, Version: n.cfg.Version, Started: n.began, ClusterID: n.cfg.ClusterID, Leader: v.Leader,
+		Term: uint64(v.Term), Applied: v.Applied, StateHash: v.Hash(), ConfigVersion: v.Config.Version, Quarantine: len(v.Quarantine)}
+	if v.Config.Version > 0 {
+		r.ConfigDiffers = n.differs(v)
+	}
+	for _, name := range sortedKeys(v.Config.Sources) {
+		r.Sources = append(r.Sources, n.reportSource(v, name))
+	}
+	ids := make([]cluster.DutyID, 0, len(v.Duties))
+	for id := range v.Duties {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, cluster.DutyID.Compare)
+	for _, id := range ids {
+		r.Duties = append(r.Duties, n.reportDuty(v, id))
+	}
+	r.Problems = problems(r)
+	r.Healthy = len(r.Problems) == 0
+	return r
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// problems says in sentences what is wrong and what to do.
+func problems(r status.Report) []string {
+	var out []string
+	if r.Leader == "" {
+		out = append(out, "there is no leader: nothing is read or written")
+	}
+	for _, s := range r.Sources {
+		switch s.State {
+		case status.SourceStopped, status.SourceConnecting:
+			if s.LastError != "" {
+				out = append(out, fmt.Sprintf("source %s is %s: %s", s.Name, s.State, s.LastError))
+			}
+		}
+		if s.SecondsUntilPurge != nil && *s.SecondsUntilPurge < 3600 {
+			out = append(out, fmt.Sprintf("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60))
+		}
+	}
+	for _, d := range r.Duties {
+		switch {
+		case d.Stage.Stuck():
+			out = append(out, fmt.Sprintf("%s is %s: %s", d.ID, d.Stage, d.LastError))
+		case d.Stage == status.Waiting && d.LastError != "":
+			out = append(out, fmt.Sprintf("%s waits for %s: %s", d.ID, d.WaitingFor, d.LastError))
+		}
+	}
+	if r.Quarantine > 0 {
+		out = append(out, fmt.Sprintf("%d documents are set aside: canalgo quarantine ls", r.Quarantine))
+	}
+	return out
+}
+
+func (n *Node) reportSource(v cluster.View, name string) status.Source {
+	out := status.Source{Name: name, Epoch: v.Sources[name].Epoch, State: status.SourceConnecting, Since: n.began}
+	n.mu.Lock()
+	s := n.sources[name]
+	n.mu.Unlock()
+	if s == nil {
+		return out
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.State, out.Since, out.LastError, out.ErrorTime = s.state, s.since, s.err, s.errTime
+	out.Server = status.Server{Address: s.server.Address, UUID: s.server.UUID, Version: s.server.Version}
+	out.GTIDMode = "off"
+	if s.server.GTIDs {
+		out.GTIDMode = "on"
+	}
+	out.CatchUps = s.caughtUps
+	if s.source == nil || s.session == nil {
+		return out
+	}
+	p := s.source.Progress()
+	if !p.Connected {
+		out.State, out.Since = status.SourceConnecting, p.Since
+		out.LastError, out.ErrorTime = p.LastError, p.ErrorTime
+	} else if out.State == status.SourceStreaming {
+		out.LastError = "" // it is over
+	}
+	end := s.session.log.Boundary()
+	out.Newest, out.NewestVersion, out.NewestTime = end.String(), end.Version().String(), end.Time
+	out.EventsRead, out.BytesRead, out.RowsFiltered, out.Reconnects = p.Events, p.Bytes, p.Filtered, p.Reconnects
+	out.RingBytes = uint64(s.session.log.Bytes())
+	lag := s.lagSeconds(end, p)
+	out.LagSeconds = &lag
+	if bytes, ok := s.bytesBehind(end); ok {
+		out.LagBytes = &bytes
+	}
+	s.retention(v, &out)
+	return out
+}
+
+// lagSeconds is how long ago the position's transaction was committed while there is more to read, counted from now.
+func (s *sourceRun) lagSeconds(p event.Position, progress SourceProgress) float64 {
+	if bytes, ok := s.bytesBehind(p); ok && bytes == 0 || p.Time.IsZero() {
+		return 0
+	}
+	if time.Since(progress.CaughtUp) < 2*time.Second && !s.session.log.Boundary().Time.After(p.Time) {
+		return 0
+	}
+	return max(0, time.Since(p.Time).Seconds())
+}
+
+// bytesBehind is how much of the server's log lies behind a position. s.mu is held.
+func (s *sourceRun) bytesBehind(p event.Position) (uint64, bool) {
+	var bytes uint64
+	found := false
+	for _, f := range s.files {
+		switch {
+		case f.Name == p.File:
+			found = true
+			bytes += f.Size - min(f.Size, p.Offset)
+		case found:
+			bytes += f.Size
+		}
+	}
+	return bytes, found
+}
+
+// retention says how many files lie between what the server keeps and what the duties need. s.mu is held.
+func (s *sourceRun) retention(v cluster.View, out *status.Source) {
+	oldest := s.oldest(v)
+	for i, f := range s.files {
+		if f.Name != oldest.File {
+			continue
+		}
+		out.FilesUntilPurge = &i
+		if s.keeps > 0 && !oldest.Time.IsZero() && i < len(s.files)-1 {
+			left := max(0, (s.keeps - time.Since(oldest.Time)).Seconds())
+			out.SecondsUntilPurge = &left
+		}
+	}
+}
+
+func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
+	d := v.Duties[id]
+	out := status.Duty{ID: id.String(), Kind: string(id.Kind), Node: d.Assignment.Node, Epoch: uint64(d.Assignment.Epoch), Stage: status.Waiting, WaitingFor: "a node"}
+	if !d.Position.IsZero() {
+		out.Position, out.Version = d.Position.String(), d.Position.Version().String()
+	}
+	n.mu.Lock()
+	r, s := n.duties[id], n.sources[id.Source]
+	n.mu.Unlock()
+	if r == nil {
+		return out
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out.Stage, out.Since, out.WaitingFor, out.LastError, out.ErrorTime = r.stage, r.since, r.waiting, r.err, r.errTime
+	p := r.before
+	if r.worker != nil {
+		now := r.worker.Progress()
+		p = sum(r.before, now)
+		stageOfWorker(&out, now)
+	}
+	if r.mapping != nil {
+		out.Counters.NulledDates = r.mapping.NulledDates()
+	}
+	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older
+	out.Counters.SetAside, out.Counters.Retries, out.Counters.InFlight = p.Aside, p.Retries, p.InFlight
+	out.RowsPerSecond = r.rows.observe(p.Read)
+	if d.Load != nil {
+		out.Load = r.reportLoad(d.Load)
+		out.RowsPerSecond = out.Load.RowsPerSecond
+	}
+	if id.Kind == cluster.Stream && s != nil {
+		reportLag(&out, s, s.position(id, d.Position), p)
+	}
+	return out
+}
+
+// stageOfWorker says what a running worker does.
+func stageOfWorker(out *status.Duty, p sink.Progress) {
+	out.Since = p.Since
+	switch p.Stage {
+	case sink.Failing:
+		out.Stage, out.WaitingFor, out.LastError, out.ErrorTime = status.Waiting, "the destination", p.LastError, p.ErrorTime
+		if time.Since(p.Since) > 10*time.Second {
+			out.Stage = status.Stuck
+		}
+	case sink.Working:
+		out.Stage = status.Working
+	default:
+		out.Stage = status.Reading
+	}
+}
+
+func (r *dutyRun) reportLoad(l *cluster.LoadState) *status.Load {
+	out := &status.Load{Phase: string(l.Phase), Rows: l.Rows, Total: l.Total, Swept: l.Swept, Runs: l.Runs}
+	if l.Phase != cluster.LoadDone {
+		out.RowsPerSecond = r.loadRows.observe(l.Rows)
+		if out.RowsPerSecond > 0 && l.Total > l.Rows {
+			left := float64(l.Total-l.Rows) / out.RowsPerSecond
+			out.SecondsLeft = &left
+		}
+	}
+	return out
+}
+
+// reportLag compares what the destination has with what the source has.
+func reportLag(out *status.Duty, s *sourceRun, saved event.Position, p sink.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.feeds[mustStream(out.ID)]; f != nil {
+		saved = f.cursor.Position()
+	}
+	out.Position, out.Version = saved.String(), saved.Version().String()
+	if s.session == nil {
+		return
+	}
+	end := s.session.log.Boundary()
+	progress := s.source.Progress()
+	behind := saved.Before(end)
+	var lag float64
+	if behind {
+		lag = max(0, time.Since(saved.Time).Seconds())
+	} else {
+		lag = s.lagSeconds(saved, progress)
+	}
+	out.LagSeconds = &lag
+	if bytes, ok := s.bytesBehind(saved); ok {
+		out.LagBytes = &bytes
+	}
+	if out.Stage == status.Reading && !behind && p.InFlight == 0 && lag == 0 {
+		out.Stage = status.Idle
+	}
+}
+
+func mustStream(id string) cluster.DutyID {
+	d, err := cluster.ParseDutyID(id)
+	if err != nil {
+		panic(err) // it was printed by String
+	}
+	return d
+}

@@ -1,0 +1,480 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/backoff"
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/relay"
+	"canalgo/sink"
+	"canalgo/status"
+)
+
+// A sourceRun is the leader's half of one source: its epoch, its stream, and the feeds of its duties.
+type sourceRun struct {
+	n      *Node
+	name   string
+	cfg    cluster.SourceConfig
+	term   cluster.Term
+	log    hclog.Logger
+	source Source
+
+	mu        sync.Mutex
+	session   *session
+	feeds     map[cluster.DutyID]*dutyFeed
+	last      map[cluster.DutyID]event.Position // where closed feeds had come to; their save may still be missing
+	state     status.SourceState
+	since     time.Time
+	err       string
+	errTime   time.Time
+	lost      bool // the position is lost: only a load helps
+	server    Server
+	files     []LogFile
+	keeps     time.Duration
+	caughtUps int
+	kick      chan struct{}
+}
+
+// A session is one run of the shared stream over a fixed set of duties.
+type session struct {
+	log    *relay.Log
+	duties map[cluster.DutyID]event.TableName
+	epoch  uint32
+	gtids  bool
+}
+
+func newSourceRun(n *Node, name string, c cluster.SourceConfig, term cluster.Term) *sourceRun {
+	return &sourceRun{n: n, name: name, cfg: c, term: term, log: n.log.With("source", name), since: time.Now(), state: status.SourceConnecting,
+		feeds: make(map[cluster.DutyID]*dutyFeed), last: make(map[cluster.DutyID]event.Position), kick: make(chan struct{}, 1)}
+}
+
+// run follows the source until ctx ends.
+func (s *sourceRun) run(ctx context.Context) {
+	s.n.mu.Lock()
+	s.n.sources[s.name] = s
+	s.n.mu.Unlock()
+	defer func() {
+		s.n.mu.Lock()
+		delete(s.n.sources, s.name)
+		s.n.mu.Unlock()
+	}()
+	source, err := s.n.parts.Source(s.name, s.cfg)
+	if err != nil {
+		s.enter(status.SourceStopped, err, false)
+		<-ctx.Done()
+		return
+	}
+	s.source = source
+	go s.watchFiles(ctx)
+	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for ctx.Err() == nil {
+		err := s.follow(ctx)
+		s.setSession(nil)
+		if err == nil || ctx.Err() != nil {
+			wait.Reset()
+			continue
+		}
+		var stop *event.StopError
+		if lost := s.source.Lost(err); lost || errors.As(err, &stop) {
+			s.log.Error("stopped", "error", err)
+			s.enter(status.SourceStopped, err, lost)
+			s.pause(ctx, 15*time.Second)
+			continue
+		}
+		s.log.Warn("connect again", "error", err)
+		s.enter(status.SourceConnecting, err, false)
+		_ = wait.Wait(ctx)
+	}
+}
+
+// pause waits for a person's command or some time.
+func (s *sourceRun) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-s.kick:
+	case <-timer.C:
+	}
+}
+
+func (s *sourceRun) enter(state status.SourceState, err error, lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != state {
+		s.state, s.since = state, time.Now()
+	}
+	s.lost = lost
+	if err != nil {
+		s.err, s.errTime = err.Error(), time.Now()
+	}
+}
+
+func (s *sourceRun) setSession(x *session) {
+	s.mu.Lock()
+	s.session = x
+	s.mu.Unlock()
+	s.n.mu.Lock()
+	close(s.n.opened)
+	s.n.opened = make(chan struct{})
+	s.n.mu.Unlock()
+}
+
+// active returns the tables of the stream duties of the source that are not paused.
+func (s *sourceRun) active(v cluster.View) (map[cluster.DutyID]event.TableName, error) {
+	out := make(map[cluster.DutyID]event.TableName)
+	for id, d := range v.Duties {
+		if id.Source != s.name || id.Kind != cluster.Stream || d.Assignment.Node == "" || paused(v, id) {
+			continue
+		}
+		m, err := s.n.parts.Mapping(id.Mapping, v.Config.Mappings[id.Mapping])
+		if err != nil {
+			continue // its duty says why
+		}
+		out[id] = m.Table()
+	}
+	return out, nil
+}
+
+func paused(v cluster.View, id cluster.DutyID) bool {
+	return v.Paused["source/"+id.Source] || v.Paused["mapping/"+id.Mapping] || v.Paused["sink/"+v.Config.Mappings[id.Mapping].Sink]
+}
+
+// follow runs one session. It returns nil when the set of duties or the epoch has changed.
+func (s *sourceRun) follow(ctx context.Context) error {
+	v, changed := s.n.coord.View()
+	duties, err := s.active(v)
+	if err != nil {
+		return err
+	}
+	if len(duties) == 0 {
+		state := status.SourceIdle
+		if v.Paused["source/"+s.name] {
+			state = status.SourcePaused
+		}
+		s.enter(state, nil, false)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+		return nil
+	}
+	server, err := s.source.Server(ctx)
+	if err != nil {
+		return fmt.Errorf("ask server: %w", err)
+	}
+	s.mu.Lock()
+	s.server = server
+	s.mu.Unlock()
+	if reopened, err := s.ensureEpoch(ctx, v, server); err != nil || reopened {
+		return err
+	}
+	starts, complete, err := s.starts(ctx, v, duties)
+	if err != nil || !complete {
+		return err
+	}
+	base := oldestNear(starts)
+	log, err := relay.NewLog(s.n.cfg.RingBytes, base, func() bool { return s.source.Progress().Settled })
+	if err != nil {
+		return err
+	}
+	s.setSession(&session{log: log, duties: duties, epoch: v.Sources[s.name].Epoch, gtids: server.GTIDs})
+	s.enter(status.SourceStreaming, nil, false)
+	s.log.Info("following", "from", base.String(), "server", server.UUID, "mysql", server.Version, "epoch", base.Epoch, "duties", len(duties))
+
+	g, gctx := errgroup.WithContext(ctx)
+	stream, end := context.WithCancel(gctx)
+	g.Go(func() error {
+		err := s.source.Stream(stream, "shared", base, wanted(duties), log.Append)
+		if stream.Err() != nil && gctx.Err() == nil {
+			err = nil
+		}
+		if err == nil {
+			log.Close(io.EOF)
+		} else {
+			log.Close(err)
+		}
+		return err
+	})
+	g.Go(func() error {
+		defer end()
+		return s.untilReplanned(gctx, duties, v.Sources[s.name].Epoch)
+	})
+	return g.Wait()
+}
+
+func wanted(duties map[cluster.DutyID]event.TableName) func(event.TableName) bool {
+	tables := make(map[event.TableName]bool)
+	for _, t := range duties {
+		tables[t] = true
+	}
+	return func(t event.TableName) bool { return tables[t] }
+}
+
+// untilReplanned returns nil when a new session is needed.
+func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID]event.TableName, epoch uint32) error {
+	for {
+		v, changed := s.n.coord.View()
+		now, err := s.active(v)
+		if err != nil {
+			return err
+		}
+		if v.Sources[s.name].Epoch != epoch || !maps.Equal(now, duties) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// ensureEpoch opens an epoch when the source has none for this server. It reports whether it did.
+func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Server) (bool, error) {
+	have := v.Sources[s.name]
+	open := cluster.OpenEpoch{Source: s.name, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID}
+	switch {
+	case have.Epoch == 0:
+		start, err := s.source.Resolve(ctx, "")
+		if err != nil {
+			return false, fmt.Errorf("resolve start: %w", err)
+		}
+		open.Start, open.Why = start, "first start"
+	case have.ServerUUID == server.UUID:
+		return false, nil
+	default: // another server answers: only GTIDs can say where to go on
+		oldest := s.oldest(v)
+		if !server.GTIDs || oldest.GTIDs == "" {
+			return false, &event.StopError{Reason: fmt.Sprintf("server %s answers instead of %s, and without GTIDs nobody knows where to go on", server.UUID, have.ServerUUID), Fix: "needs load: canalgo load"}
+		}
+		open.Start = event.Position{ServerUUID: server.UUID, GTIDs: oldest.GTIDs, Time: oldest.Time}
+		open.Why = "another server answers"
+	}
+	s.log.Info("new epoch", "why", open.Why, "start", open.Start.String())
+	if err := s.n.coord.Propose(ctx, s.term, open); err != nil {
+		return false, fmt.Errorf("open epoch: %w", err)
+	}
+	return true, nil
+}
+
+// oldest returns the oldest saved position of the source's duties.
+func (s *sourceRun) oldest(v cluster.View) event.Position {
+	var oldest event.Position
+	for id, d := range v.Duties {
+		if id.Source == s.name && !d.Position.IsZero() && (oldest.IsZero() || d.Position.Before(oldest)) {
+			oldest = d.Position
+		}
+	}
+	return oldest
+}
+
+// starts returns where each duty starts. A duty that has no position yet gets the newest one of the source's other duties,
+// committed before use (rule 3); complete is false when that happened.
+func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[cluster.DutyID]event.TableName) (map[cluster.DutyID]event.Position, bool, error) {
+	starts := make(map[cluster.DutyID]event.Position)
+	newest := v.Sources[s.name].Start
+	for id, d := range v.Duties {
+		if id.Source == s.name && !d.Position.IsZero() {
+			newest = later(newest, s.position(id, d.Position))
+		}
+	}
+	saves := make(map[cluster.DutyID]cluster.Save)
+	for id := range duties {
+		d := v.Duties[id]
+		if d.Position.IsZero() {
+			saves[id] = cluster.Save{Epoch: d.Assignment.Epoch, Position: newest}
+			continue
+		}
+		starts[id] = s.position(id, d.Position)
+	}
+	if len(saves) == 0 {
+		return starts, true, nil
+	}
+	if err := s.n.coord.Propose(ctx, s.term, cluster.SavePositions{Saves: saves}); err != nil {
+		return nil, false, fmt.Errorf("save first positions: %w", err)
+	}
+	return nil, false, nil
+}
+
+// position returns the newest position that the leader knows for a duty (rule 3).
+func (s *sourceRun) position(id cluster.DutyID, saved event.Position) event.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.last[id]; ok && p.Epoch == saved.Epoch {
+		return later(saved, p)
+	}
+	return saved
+}
+
+// near is how many events behind the newest duty the shared stream still starts for another one; what is further
+// behind gets a stream of its own. A rows event is 8 KiB by default.
+const near = 8192
+
+// oldestNear returns where the shared stream starts.
+func oldestNear(starts map[cluster.DutyID]event.Position) event.Position {
+	all := slices.SortedFunc(maps.Values(starts), func(a, b event.Position) int {
+		switch {
+		case a.Before(b):
+			return -1
+		case b.Before(a):
+			return 1
+		}
+		return 0
+	})
+	newest := all[len(all)-1]
+	for _, p := range all {
+		if p.Epoch == newest.Epoch && newest.Count-p.Count <= near {
+			return p
+		}
+	}
+	return newest
+}
+
+// reached returns the positions of open feeds and of closed ones. n.mu is held.
+func (s *sourceRun) reached() map[cluster.DutyID]event.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := maps.Clone(s.last)
+	for id, f := range s.feeds {
+		out[id] = f.cursor.Position()
+	}
+	return out
+}
+
+// watchFiles keeps the list of the server's binary logs, for lag and retention.
+func (s *sourceRun) watchFiles(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		if files, keeps, err := s.source.Logs(ctx); err == nil {
+			s.mu.Lock()
+			s.files, s.keeps = files, keeps
+			s.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+var _ sink.Feed = (*dutyFeed)(nil)
+
+// A dutyFeed is a duty's feed on the leader itself: a cursor of the shared log, or of a private one while it catches up.
+type dutyFeed struct {
+	s        *sourceRun
+	id       cluster.DutyID
+	cursor   *relay.Cursor
+	shared   *relay.Log
+	draining context.Context
+	close    func()
+}
+
+// open opens a duty's feed in the present session; ok is false when there is none for it.
+func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Position) (*dutyFeed, bool, error) {
+	from := s.position(id, saved)
+	s.mu.Lock()
+	x := s.session
+	s.mu.Unlock()
+	if x == nil || from.Epoch != x.epoch {
+		return nil, false, nil
+	}
+	table, ok := x.duties[id]
+	if !ok {
+		return nil, false, nil
+	}
+	want := func(t event.TableName) bool { return t == table }
+	f := &dutyFeed{s: s, id: id, shared: x.log, draining: s.n.draining, close: func() {}}
+	cursor, err := x.log.NewCursor(from, want)
+	if errors.Is(err, relay.ErrBehind) {
+		cursor, err = s.catchUp(ctx, f, from, want)
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	f.cursor = cursor
+	s.mu.Lock()
+	s.feeds[id] = f
+	s.mu.Unlock()
+	return f, true, nil
+}
+
+// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
+func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
+	source, err := s.n.parts.Source(s.name, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return source.Progress().Settled })
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := private.NewCursor(from, want)
+	if err != nil {
+		return nil, err
+	}
+	cursor.Until = f.shared.Holds
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	s.log.Info("catch-up begins", "duty", f.id.String(), "from", from.String())
+	s.countCatchUps(1)
+	go func() {
+		defer close(done)
+		private.Close(source.Stream(ctx, f.id.String(), from, want, private.Append))
+	}()
+	f.close = func() {
+		cancel()
+		<-done
+		s.countCatchUps(-1)
+		s.log.Info("catch-up ends", "duty", f.id.String())
+	}
+	return cursor, nil
+}
+
+func (s *sourceRun) countCatchUps(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.caughtUps += by
+}
+
+// Next implements sink.Feed. It ends the feed when the node is told to stop.
+func (f *dutyFeed) Next(ctx context.Context) (event.Batch, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.draining, cancel)()
+	b, err := f.cursor.Next(ctx)
+	if err != nil && f.draining.Err() != nil {
+		return event.Batch{}, io.EOF
+	}
+	return b, err
+}
+
+// Ack implements sink.Feed.
+func (f *dutyFeed) Ack(ctx context.Context, seq uint64) error { return f.cursor.Ack(ctx, seq) }
+
+// Newest implements sink.Feed. The shared stream is ahead of a catch-up.
+func (f *dutyFeed) Newest() (event.Version, bool) { return f.shared.Newest() }
+
+// Close implements sink.Feed and keeps the position that was reached.
+func (f *dutyFeed) Close() error {
+	err := f.cursor.Close()
+	f.close()
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.s.last[f.id] = f.cursor.Position()
+	delete(f.s.feeds, f.id)
+	return err
+}

@@ -1,0 +1,386 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/backoff"
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/sink"
+	"canalgo/snapshot"
+	"canalgo/status"
+)
+
+// A dutyRun is one duty that this node does.
+type dutyRun struct {
+	id         cluster.DutyID
+	assignment cluster.Assignment
+	log        hclog.Logger
+	cancel     context.CancelFunc
+	done       chan struct{}
+
+	mu       sync.Mutex
+	stage    status.Stage
+	since    time.Time
+	waiting  string
+	err      string
+	errTime  time.Time
+	worker   *sink.Worker
+	mapping  Mapping
+	loadRows rate
+	before   sink.Progress // of earlier workers of this run
+	rows     rate
+}
+
+// work does the duties that are assigned to this node until ctx ends.
+func (n *Node) work(ctx context.Context) error {
+	runs := make(map[cluster.DutyID]*dutyRun)
+	end := func(id cluster.DutyID) {
+		runs[id].cancel()
+		<-runs[id].done
+		n.mu.Lock()
+		delete(n.duties, id)
+		n.mu.Unlock()
+		delete(runs, id)
+	}
+	defer func() {
+		for id := range maps.Clone(runs) {
+			end(id)
+		}
+	}()
+	for {
+		v, changed := n.coord.View()
+		for id, r := range maps.Clone(runs) {
+			if v.Duties[id].Assignment != r.assignment {
+				end(id)
+			}
+		}
+		for id, d := range v.Duties {
+			if runs[id] != nil || d.Assignment.Node != n.cfg.ID || n.draining.Err() != nil {
+				continue
+			}
+			dctx, cancel := context.WithCancel(ctx)
+			r := &dutyRun{id: id, assignment: d.Assignment, cancel: cancel, done: make(chan struct{}), log: n.log.With("duty", id.String()),
+				stage: status.Waiting, waiting: "its source", since: time.Now()}
+			runs[id] = r
+			n.mu.Lock()
+			n.duties[id] = r
+			n.mu.Unlock()
+			go func() {
+				defer close(r.done)
+				n.runDuty(dctx, r)
+			}()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// retryStopped is how often a duty that needs a person looks whether somebody has acted.
+const retryStopped = 10 * time.Second
+
+// runDuty does one duty until ctx ends or the node drains.
+func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
+	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for ctx.Err() == nil && n.draining.Err() == nil {
+		v, changed := n.coord.View()
+		var err error
+		switch {
+		case paused(v, r.id):
+			r.enter(status.Paused, "", nil)
+			n.idle(ctx, changed, 0)
+			continue
+		case r.id.Kind == cluster.Load:
+			err = n.load(ctx, r, v, changed)
+		default:
+			err = n.stream(ctx, r, v)
+		}
+		var stop *event.StopError
+		switch {
+		case err == nil, ctx.Err() != nil:
+			wait.Reset()
+		case errors.As(err, &stop):
+			if r.enter(stageOf(err), "", err) {
+				r.log.Error("stopped", "error", err)
+			}
+			n.idle(ctx, changed, retryStopped)
+		default:
+			if r.enter(status.Waiting, "another try", err) {
+				r.log.Warn("try again", "error", err)
+			}
+			_ = wait.Wait(ctx)
+		}
+	}
+}
+
+// errNeedsLoad marks a StopError that only a load cures.
+var errNeedsLoad = errors.New("needs load")
+
+func stageOf(err error) status.Stage {
+	if errors.Is(err, errNeedsLoad) {
+		return status.NeedsLoad
+	}
+	return status.Stopped
+}
+
+// idle waits for a change, a while (when d is positive), or the end.
+func (n *Node) idle(ctx context.Context, changed <-chan struct{}, d time.Duration) {
+	var after <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		after = timer.C
+		changed = nil // positions of other duties change the view all the time
+	}
+	select {
+	case <-ctx.Done():
+	case <-n.draining.Done():
+	case <-changed:
+	case <-after:
+	}
+}
+
+// enter notes a stage; it reports whether stage or error are news.
+func (r *dutyRun) enter(stage status.Stage, waiting string, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := r.stage != stage
+	if news {
+		r.stage, r.since = stage, time.Now()
+	}
+	r.waiting = waiting
+	if err != nil {
+		news = news || r.err != err.Error()
+		r.err, r.errTime = err.Error(), time.Now()
+	}
+	return news
+}
+
+// stream follows the source with a worker until its feed ends.
+func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
+	mc := v.Config.Mappings[r.id.Mapping]
+	m, err := n.parts.Mapping(r.id.Mapping, mc)
+	if err != nil {
+		return &event.StopError{Reason: fmt.Sprintf("mapping %s: %s", r.id.Mapping, err)}
+	}
+	source, err := n.client(r.id.Source, v.Config.Sources[r.id.Source])
+	if err != nil {
+		return err
+	}
+	out, err := n.sink(mc.Sink, v.Config.Sinks[mc.Sink])
+	if err != nil {
+		return err
+	}
+	feed, err := n.openFeed(ctx, r)
+	if err != nil || feed == nil {
+		return err
+	}
+	defer feed.Close()
+	table, err := source.Describe(ctx, m.Table())
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", m.Table(), err)
+	}
+	if err := m.Bind(table); err != nil {
+		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
+	}
+	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
+		return err
+	}
+	w := sink.NewWorker(sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: &keeper{n: n, r: r}, Index: m.Index(),
+		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}, out.Limits())
+	r.attach(w, m)
+	defer r.detach()
+	g, ctx := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(ctx)
+	g.Go(func() error {
+		defer stop()
+		return w.Run(ctx)
+	})
+	if indexer, ok := out.(Indexer); ok {
+		g.Go(func() error { return n.watchIndex(watching, r, indexer, m.Index()) })
+	}
+	return g.Wait()
+}
+
+func (r *dutyRun) attach(w *sink.Worker, m Mapping) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.worker, r.mapping = w, m
+	r.stage, r.since, r.waiting = status.Working, time.Now(), ""
+}
+
+// detach adds what the worker did to the sums of the run.
+func (r *dutyRun) detach() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before = sum(r.before, r.worker.Progress())
+	r.worker = nil
+}
+
+func sum(a, b sink.Progress) sink.Progress {
+	b.Read += a.Read
+	b.Applied += a.Applied
+	b.Older += a.Older
+	b.Aside += a.Aside
+	b.Retries += a.Retries
+	return b
+}
+
+// openFeed waits for a session of the duty's source and opens the feed. nil says that the view has moved on.
+func (n *Node) openFeed(ctx context.Context, r *dutyRun) (*dutyFeed, error) {
+	n.mu.Lock()
+	s, opened := n.sources[r.id.Source], n.opened
+	n.mu.Unlock()
+	if s != nil {
+		v, _ := n.coord.View()
+		feed, ok, err := s.open(ctx, r.id, v.Duties[r.id].Position)
+		if err != nil || ok {
+			return feed, err
+		}
+		if lost, why := s.lostPosition(); lost {
+			return nil, needsLoad(why)
+		}
+	}
+	r.enter(status.Waiting, "source "+r.id.Source, nil)
+	n.idle(ctx, opened, 0)
+	return nil, nil
+}
+
+func (s *sourceRun) lostPosition() (bool, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost, s.err
+}
+
+func needsLoad(reason string) error {
+	return errors.Join(&event.StopError{Reason: reason, Fix: "canalgo load starts again from the rows that are there"}, errNeedsLoad)
+}
+
+// ensureIndex creates the index at the mapping's first start, and later only checks that it is still the same one.
+func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping, table *event.Table) error {
+	indexer, ok := out.(Indexer)
+	if !ok {
+		return nil
+	}
+	uuid, err := indexer.IndexUUID(ctx, m.Index())
+	if err != nil {
+		return err
+	}
+	v, _ := n.coord.View()
+	known := v.Duties[r.id].Index
+	switch {
+	case known != "" && known == uuid:
+		return nil
+	case known != "":
+		return indexGone(m.Index(), uuid)
+	case uuid == "":
+		properties, err := m.Properties(table)
+		if err != nil {
+			return err
+		}
+		if uuid, err = indexer.CreateIndex(ctx, m.Index(), properties); err != nil {
+			return err
+		}
+		r.log.Info("index created", "index", m.Index())
+	default:
+		r.log.Info("index was there already and is used", "index", m.Index())
+	}
+	if err := n.propose(ctx, cluster.SetIndex{Duty: r.id, UUID: uuid}); err != nil {
+		return fmt.Errorf("note index %s: %w", m.Index(), err)
+	}
+	return nil
+}
+
+func indexGone(index, uuid string) error {
+	if uuid == "" {
+		return needsLoad(fmt.Sprintf("index %s is gone", index))
+	}
+	return needsLoad(fmt.Sprintf("index %s is another one than before", index))
+}
+
+// watchIndex ends with an error when the index is no longer the one that the mapping began with: Elasticsearch makes a
+// missing index anew at the next write, without its field types and without the documents that were in it.
+func (n *Node) watchIndex(ctx context.Context, r *dutyRun, indexer Indexer, index string) error {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		uuid, err := indexer.IndexUUID(ctx, index)
+		if err != nil {
+			continue // the writes say it
+		}
+		if v, _ := n.coord.View(); v.Duties[r.id].Index != uuid {
+			return indexGone(index, uuid)
+		}
+	}
+}
+
+// A keeper puts refused changes into the replicated quarantine.
+type keeper struct {
+	n *Node
+	r *dutyRun
+}
+
+// SetAside implements sink.Keeper.
+func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
+	duty := cluster.DutyID{Source: k.r.id.Source, Mapping: k.r.id.Mapping, Kind: cluster.Stream}
+	entries := make([]cluster.Quarantined, len(refusals))
+	for i, f := range refusals {
+		entries[i] = cluster.Quarantined{Duty: duty, Index: f.Index, Document: f.Document, Version: f.Version, Foreign: f.Foreign,
+			Delete: f.Delete, Reason: f.Reason, Time: time.Now().UTC()}
+		k.describe(&entries[i], f.Row)
+	}
+	return k.n.propose(ctx, cluster.SetAside{Entries: entries})
+}
+
+// describe adds the row that a person needs to find and that a retry reads again.
+func (k *keeper) describe(e *cluster.Quarantined, row *event.Row) {
+	if row == nil || row.Table == nil {
+		return
+	}
+	e.Table = row.Table.Name.String()
+	image := row.After
+	if image == nil || e.Delete {
+		image = row.Before
+	}
+	if image == nil {
+		image = row.After
+	}
+	if image == nil {
+		return
+	}
+	key, err := snapshot.Key(row.Table, image)
+	if err != nil {
+		return
+	}
+	for i, lit := range key {
+		e.Key = append(e.Key, row.Table.Columns[row.Table.Key[i]].Name+"="+lit)
+	}
+	n := k.n
+	n.mu.Lock()
+	s := n.sources[k.r.id.Source]
+	n.mu.Unlock()
+	if s != nil {
+		s.mu.Lock()
+		if f := s.feeds[e.Duty]; f != nil {
+			e.Position = f.cursor.Position()
+			e.Position.GTIDs = ""
+		}
+		s.mu.Unlock()
+	}
+}

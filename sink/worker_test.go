@@ -1,0 +1,391 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/sink"
+)
+
+// feed gives batches whose changes the mapper finds by the batch's seq, then ends.
+type feed struct {
+	mu      sync.Mutex
+	batches []uint64
+	acked   []uint64
+	newest  event.Version
+	settled bool
+	hold    chan struct{} // when set, the end comes only after it is closed
+}
+
+func (f *feed) Next(ctx context.Context) (event.Batch, error) {
+	f.mu.Lock()
+	if len(f.batches) > 0 {
+		seq := f.batches[0]
+		f.batches = f.batches[1:]
+		f.mu.Unlock()
+		return event.Batch{Seq: seq, Events: []event.Event{{Version: event.Version(seq)}}}, nil
+	}
+	f.mu.Unlock()
+	if f.hold != nil {
+		select {
+		case <-ctx.Done():
+			return event.Batch{}, ctx.Err()
+		case <-f.hold:
+		}
+	}
+	return event.Batch{}, io.EOF
+}
+
+func (f *feed) Ack(_ context.Context, seq uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acked = append(f.acked, seq)
+	return nil
+}
+
+func (f *feed) Newest() (event.Version, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.newest, f.settled
+}
+
+func (f *feed) Close() error { return nil }
+
+func (f *feed) lastAck() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.acked) == 0 {
+		return 0
+	}
+	return f.acked[len(f.acked)-1]
+}
+
+type decoder struct{}
+
+func (decoder) Decode(events []event.Event) ([]event.Row, error) {
+	return []event.Row{{Version: events[0].Version}}, nil
+}
+
+// script maps batch seq to its changes.
+type script map[uint64][]mapping.Change
+
+func (s script) Map(rows []event.Row) ([]mapping.Change, error) {
+	changes := slices.Clone(s[uint64(rows[0].Version)])
+	for i := range changes {
+		changes[i].Version = rows[0].Version
+		changes[i].Row = &event.Row{Table: &event.Table{}}
+	}
+	return changes, nil
+}
+
+func write(id string) mapping.Change {
+	return mapping.Change{Op: mapping.Write, Index: "i", ID: id, Body: []byte("{}")}
+}
+
+// destination records writes and answers as told.
+type destination struct {
+	t        *testing.T
+	mu       sync.Mutex
+	inFlight map[string]bool
+	written  map[string]event.Version
+	order    []string
+	cleared  []event.Version
+	takes    time.Duration
+	answer   func(changes []mapping.Change) error
+}
+
+func (d *destination) Write(ctx context.Context, changes []mapping.Change) error {
+	d.mu.Lock()
+	for _, c := range changes {
+		if d.inFlight[c.ID] {
+			d.t.Errorf("two writes of document %s in flight", c.ID)
+		}
+		d.inFlight[c.ID] = true
+	}
+	d.mu.Unlock()
+	time.Sleep(d.takes) // virtual
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range changes {
+		delete(d.inFlight, c.ID)
+	}
+	if d.answer != nil {
+		if err := d.answer(changes); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		d.written[c.ID] = c.Version
+		d.order = append(d.order, fmt.Sprintf("%s@%d", c.ID, c.Version))
+	}
+	return nil
+}
+
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.inFlight) > 0 {
+		d.t.Error("clear while writes are in flight")
+	}
+	d.cleared = append(d.cleared, before)
+	d.order = append(d.order, fmt.Sprintf("clear@%d", before))
+	return 0, nil
+}
+
+func (d *destination) Close() error { return nil }
+
+type keeper struct {
+	mu       sync.Mutex
+	refusals []sink.Refusal
+}
+
+func (k *keeper) SetAside(_ context.Context, r []sink.Refusal) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refusals = append(k.refusals, r...)
+	return nil
+}
+
+func (k *keeper) all() []sink.Refusal {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.refusals)
+}
+
+type bench struct {
+	feed   *feed
+	dest   *destination
+	keeper *keeper
+	worker *sink.Worker
+}
+
+func newBench(t *testing.T, s script, limits sink.Limits) *bench {
+	b := &bench{feed: &feed{newest: 1000, settled: true}, keeper: &keeper{},
+		dest: &destination{t: t, inFlight: map[string]bool{}, written: map[string]event.Version{}, takes: time.Second}}
+	for seq := uint64(1); seq <= uint64(len(s)); seq++ {
+		b.feed.batches = append(b.feed.batches, seq)
+	}
+	b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: s, Sink: b.dest, Keeper: b.keeper, Index: "i",
+		Gate: new(sink.Gate), Begin: func() error { return nil }, Log: hclog.NewNullLogger()}, limits)
+	return b
+}
+
+var small = sink.Limits{BulkBytes: 1 << 20, BulkDocs: 2, InFlight: 4, Linger: 10 * time.Millisecond}
+
+func TestWorkerWritesAllAndAcknowledgesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a"), write("b"), write("c")}, 2: {write("d")}, 3: {write("a")}, 4: {}}, small)
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b.dest.written["a"] != 3 || b.dest.written["b"] != 1 || b.dest.written["d"] != 2 {
+			t.Errorf("written: %v", b.dest.written)
+		}
+		if !slices.IsSorted(b.feed.acked) || b.feed.lastAck() != 4 {
+			t.Errorf("acknowledged %v, want in order up to 4", b.feed.acked)
+		}
+	})
+}
+
+func TestWorkerSendsOnlyTheLastOperationOfADocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := script{1: {write("x")}, 2: {write("a")}, 3: {write("a")}, 4: {{Op: mapping.Delete, Index: "i", ID: "a"}}}
+		b := newBench(t, s, small) // while x is in flight, the others gather
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.dest.written["a"]; got != 4 {
+			t.Errorf("a at version %d, want 4", got)
+		}
+		for _, o := range b.dest.order {
+			if o == "a@3" {
+				t.Error("an overtaken operation was sent")
+			}
+		}
+	})
+}
+
+func TestWorkerDoesNotAcknowledgeWhatIsNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a")}, 2: {write("b")}}, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1, InFlight: 2})
+		down := true
+		b.dest.answer = func(changes []mapping.Change) error {
+			if down && changes[0].ID == "a" {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		done := make(chan error, 1)
+		go func() { done <- b.worker.Run(t.Context()) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if b.dest.written["b"] != 2 {
+			t.Error("another document was held up")
+		}
+		if got := b.feed.lastAck(); got != 0 {
+			t.Errorf("acknowledged %d before the destination had it", got)
+		}
+		if p := b.worker.Progress(); p.Stage != sink.Failing || p.LastError == "" {
+			t.Errorf("progress says %+v, want failing with the error", p)
+		}
+		b.dest.mu.Lock()
+		down = false
+		b.dest.mu.Unlock()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if b.dest.written["a"] != 1 || b.feed.lastAck() != 2 {
+			t.Errorf("written %v, acknowledged %d", b.dest.written, b.feed.lastAck())
+		}
+	})
+}
+
+func TestWorkerRetriesOnlyWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a"), write("b")}}, small)
+		first := true
+		b.dest.answer = func(changes []mapping.Change) error {
+			if !first {
+				if len(changes) != 1 || changes[0].ID != "b" {
+					t.Errorf("sent again: %v, want b alone", changes)
+				}
+				return nil
+			}
+			first = false
+			b.dest.written["a"] = 1
+			return &sink.PartialError{Retry: changes[1:], Cause: errors.New("429")}
+		}
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b.dest.written["b"] != 1 || b.feed.lastAck() != 1 {
+			t.Errorf("written %v, acknowledged %d", b.dest.written, b.feed.lastAck())
+		}
+	})
+}
+
+func TestWorkerSetsRefusedDocumentsAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := write("c")
+		broken.Err = errors.New("not UTF-8")
+		b := newBench(t, script{1: {write("a"), write("b"), broken}}, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 10, InFlight: 1})
+		b.dest.answer = func(changes []mapping.Change) error {
+			if len(changes) != 2 {
+				t.Errorf("sent %d changes, want 2", len(changes))
+			}
+			return &sink.PartialError{Rejected: []sink.Rejection{{Change: changes[0], Reason: "strict"}}}
+		}
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, r := range b.keeper.all() {
+			got[r.Document] = r.Reason
+		}
+		if len(got) != 2 || got["a"] != "strict" || got["c"] != "not UTF-8" {
+			t.Errorf("set aside: %v", got)
+		}
+		if b.feed.lastAck() != 1 {
+			t.Error("the batch was not acknowledged")
+		}
+	})
+}
+
+func TestWorkerJudgesConflicts(t *testing.T) {
+	conflict := func(has event.Version) func([]mapping.Change) error {
+		return func(changes []mapping.Change) error {
+			return &sink.PartialError{Conflicts: []sink.Conflict{{Change: changes[0], Has: has}}}
+		}
+	}
+	t.Run("our own", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, script{1: {write("a")}}, small)
+			b.dest.answer = conflict(900)
+			if err := b.worker.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(b.keeper.all()) != 0 || b.worker.Progress().Older != 1 || b.feed.lastAck() != 1 {
+				t.Errorf("set aside %v, older %d, ack %d", b.keeper.all(), b.worker.Progress().Older, b.feed.lastAck())
+			}
+		})
+	})
+	t.Run("foreign", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, script{1: {write("a")}}, small)
+			b.dest.answer = conflict(1001)
+			if err := b.worker.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if r := b.keeper.all(); len(r) != 1 || r[0].Foreign != 1001 {
+				t.Errorf("set aside %+v, want a with the foreign version 1001", r)
+			}
+		})
+	})
+	t.Run("not known yet", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, script{1: {write("a")}, 2: {write("b")}}, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1, InFlight: 1})
+			b.feed.settled = false
+			b.dest.answer = func(changes []mapping.Change) error {
+				if changes[0].ID == "a" {
+					return conflict(1001)(changes)
+				}
+				return nil
+			}
+			done := make(chan error, 1)
+			go func() { done <- b.worker.Run(t.Context()) }()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if b.dest.written["b"] != 2 || b.feed.lastAck() != 0 || len(b.keeper.all()) != 0 {
+				t.Errorf("written %v, ack %d, aside %v: want b written and nothing acknowledged", b.dest.written, b.feed.lastAck(), b.keeper.all())
+			}
+			b.feed.mu.Lock()
+			b.feed.newest = 1001 // it was our own, from before a crash
+			b.feed.mu.Unlock()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if b.feed.lastAck() != 2 || len(b.keeper.all()) != 0 {
+				t.Errorf("ack %d, aside %v", b.feed.lastAck(), b.keeper.all())
+			}
+		})
+	})
+}
+
+func TestClearWaitsForWhatIsBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a"), write("b"), write("c")}, 2: {{Op: mapping.Clear, Index: "i"}}, 3: {write("d")}}, small)
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		i := slices.Index(b.dest.order, "clear@2")
+		if i != 3 || len(b.dest.order) != 5 || b.feed.lastAck() != 3 {
+			t.Errorf("order %v, ack %d", b.dest.order, b.feed.lastAck())
+		}
+	})
+}
+
+func TestWorkerBeginsNoWriteWithoutALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a")}}, small)
+		ended := errors.New("lease ended")
+		b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: script{1: {write("a")}}, Sink: b.dest, Keeper: b.keeper, Index: "i",
+			Gate: new(sink.Gate), Begin: func() error { return ended }, Log: hclog.NewNullLogger()}, small)
+		if err := b.worker.Run(t.Context()); !errors.Is(err, ended) {
+			t.Errorf("got %v, want %v", err, ended)
+		}
+		if len(b.dest.written) > 0 || b.feed.lastAck() > 0 {
+			t.Errorf("written %v, ack %d", b.dest.written, b.feed.lastAck())
+		}
+	})
+}
