@@ -8,7 +8,9 @@ type Command interface{ command() }
 // The commands. Each is refused with an error, and changes nothing, when what it names does not exist or has moved on.
 type (
 	// SetConfig replaces the configuration. It is refused when Base is not the present version. The new version is
-	// Base + 1. Duties of mappings that are gone go with their positions and quarantine; a mapping's duty appears.
+	// Base + 1, whatever Config.Version says. Duties of mappings that are gone go with their positions and quarantine (a
+	// mapping that changed its source is gone from the old one); a new mapping's stream duty appears without a position.
+	// Pauses of what is gone end. A load duty stays as long as its mapping.
 	SetConfig struct {
 		Base   uint64
 		Config Config
@@ -18,7 +20,7 @@ type (
 	// With a Start, every stream duty of the source continues at Start, numbered from event.FirstCount. Without one the
 	// server must be the present one, and each position keeps its place in the log: its count is shifted so that the
 	// oldest becomes event.FirstCount (the number of events between two places does not change). Loads that are not
-	// done begin again, as by StartLoad.
+	// done begin again, as by StartLoad. Refused without a ServerUUID, and with a Start whose file is another server's.
 	OpenEpoch struct {
 		Source     string
 		Was        uint32
@@ -29,12 +31,14 @@ type (
 	}
 
 	// SavePositions saves positions of stream duties. An entry whose Epoch is not the duty's present assignment epoch, or whose
-	// position lies before the saved one, or is of another source epoch, is left out; the others are saved.
+	// position lies before the saved one, or is of another source epoch than the present one, is left out; the others are
+	// saved. It is never refused.
 	SavePositions struct {
 		Saves map[DutyID]Save
 	}
 
-	// Assign gives duties to nodes. An entry whose Epoch is not the present one + 1 is left out.
+	// Assign gives duties to nodes, as its entries say, ConfigVersion too. An entry whose Epoch is not the present one + 1,
+	// or whose duty is gone, is left out.
 	Assign struct {
 		Assignments map[DutyID]Assignment
 	}
@@ -64,7 +68,8 @@ type (
 		UUID string
 	}
 
-	// SetAside adds documents to the quarantine; an entry for a document that is there already replaces it and keeps its id.
+	// SetAside adds documents to the quarantine; an entry for a document (duty, index and _id) that is there already
+	// replaces it and keeps its id. Refused as a whole when the duty of one entry is not a present stream.
 	SetAside struct {
 		Entries []Quarantined // their ID is set by Apply
 	}

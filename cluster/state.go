@@ -80,9 +80,13 @@ type State struct {
 	Paused         map[string]bool        `json:"paused,omitempty"`
 	Quarantine     map[uint64]Quarantined `json:"quarantine,omitempty"`
 	NextQuarantine uint64                 `json:"next_quarantine,omitempty"` // the id that the next entry gets; starts at 1
+	// Retired is the highest assignment epoch of duties that are gone. A new duty begins at it, so that what is left of
+	// an earlier duty of the same name is refused.
+	Retired Epoch `json:"retired,omitempty"`
 }
 
-// Source is what is known of one source beyond its configuration.
+// Source is what is known of one source beyond its configuration. One without a ServerUUID is not open yet, or was removed
+// from the configuration; the next OpenEpoch names its epoch as Was all the same.
 type Source struct {
 	Epoch      uint32         `json:"epoch"`       // event.Version's epoch
 	ServerUUID string         `json:"server_uuid"` // the epoch's server
