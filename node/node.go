@@ -88,10 +88,10 @@ type Mapping interface {
 	Bind(*event.Table) error
 	// Columns returns the columns that it needs.
 	Columns(*event.Table) ([]int, error)
-	// Properties returns the field types of an index for its documents.
-	Properties(*event.Table) (json.RawMessage, error)
-	// NulledDates counts the zero dates that became null.
-	NulledDates() uint64
+	// IndexBody returns the body with which an index for its documents is created.
+	IndexBody(*event.Table) (json.RawMessage, error)
+	// Nulled counts the zero and impossible dates that became null.
+	Nulled() uint64
 }
 
 // A Sink is a destination with its limits.
@@ -104,7 +104,7 @@ type Sink interface {
 type Indexer interface {
 	// IndexUUID returns the index's UUID, "" when there is none.
 	IndexUUID(ctx context.Context, index string) (string, error)
-	CreateIndex(ctx context.Context, index string, properties []byte) (uuid string, err error)
+	CreateIndex(ctx context.Context, index string, body []byte) (uuid string, err error)
 }
 
 // Parts makes the real things of a configuration.

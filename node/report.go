@@ -204,7 +204,7 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 		stageOfWorker(&out, now)
 	}
 	if r.mapping != nil {
-		out.Counters.NulledDates = r.mapping.NulledDates()
+		out.Counters.NulledDates = r.mapping.Nulled()
 	}
 	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older
 	out.Counters.SetAside, out.Counters.Retries, out.Counters.InFlight = p.Aside, p.Retries, p.InFlight

@@ -285,11 +285,11 @@ func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping,
 	case known != "":
 		return indexGone(m.Index(), uuid)
 	case uuid == "":
-		properties, err := m.Properties(table)
+		body, err := m.IndexBody(table)
 		if err != nil {
 			return err
 		}
-		if uuid, err = indexer.CreateIndex(ctx, m.Index(), properties); err != nil {
+		if uuid, err = indexer.CreateIndex(ctx, m.Index(), body); err != nil {
 			return err
 		}
 		r.log.Info("index created", "index", m.Index())

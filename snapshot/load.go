@@ -62,8 +62,9 @@ type Reader struct {
 	Mapper   sink.Mapper
 	Sink     sink.Sink
 	Begin    func() error
-	// Boundary returns the end of the newest transaction that the stream has read, with its GTIDs.
-	Boundary func() event.Position
+	// Boundary returns the end of the newest transaction that the stream has read, with its GTIDs; an error while there
+	// is no stream.
+	Boundary func() (event.Position, error)
 	Newest   func() (event.Version, bool) // as sink.Feed
 	Keeper   sink.Keeper
 	Gate     *sink.Gate
@@ -197,7 +198,10 @@ func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
 }
 
 func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
-	end := r.Boundary()
+	end, err := r.Boundary()
+	if err != nil {
+		return chunk{}, err
+	}
 	c := chunk{at: end.Version(), read: time.Now()}
 	columns := make([]event.Column, len(r.Columns))
 	for i, k := range r.Columns {
@@ -208,7 +212,7 @@ func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
 		gtids = ""
 	}
 	rows := make([]event.Row, 0, ChunkRows)
-	err := r.Selector.Select(ctx, gtids, query, columns, func(values []any) error {
+	err = r.Selector.Select(ctx, gtids, query, columns, func(values []any) error {
 		row := values
 		if len(r.Columns) < len(r.Table.Columns) {
 			row = make([]any, len(r.Table.Columns))

@@ -197,12 +197,11 @@ func (s *Sink) IndexUUID(ctx context.Context, index string) (string, error) {
 	return uuid, nil
 }
 
-// CreateIndex creates an index with the given mapping properties (JSON object) and returns its UUID. Documents' versions of
-// deletes are kept for 15 minutes in it, longer than any write of ours can be late.
-func (s *Sink) CreateIndex(ctx context.Context, index string, properties []byte) (string, error) {
-	body := fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":%d,"gc_deletes":"15m"},"mappings":{"properties":%s}}`,
-		s.cfg.Shards, s.cfg.Replicas, properties)
-	_, err := s.do(ctx, esapi.IndicesCreateRequest{Index: index, Body: strings.NewReader(body)})
+// CreateIndex creates an index from a body such as {"mappings":{"properties":{...}}} and returns its UUID. Documents'
+// versions of deletes are kept for 15 minutes in it, longer than any write of ours can be late.
+func (s *Sink) CreateIndex(ctx context.Context, index string, body []byte) (string, error) {
+	settings := fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":%d,"gc_deletes":"15m"},`, s.cfg.Shards, s.cfg.Replicas)
+	_, err := s.do(ctx, esapi.IndicesCreateRequest{Index: index, Body: strings.NewReader(settings + string(body[1:]))})
 	if err != nil && !strings.Contains(err.Error(), "resource_already_exists_exception") {
 		return "", fmt.Errorf("create index %s: %w", index, err)
 	}
