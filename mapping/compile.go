@@ -401,10 +401,10 @@ func describe(e ast.Node) string {
 		return "the operator " + strings.ToUpper(e.Op.String())
 	case *ast.UnaryOperationExpr:
 		return "the operator " + strings.ToUpper(e.Op.String())
-	case ast.ValueExpr:
-		return "a literal"
 	case ast.ParamMarkerExpr:
 		return "a placeholder"
+	case ast.ValueExpr:
+		return "a literal"
 	case *ast.ColumnNameExpr:
 		return "a column"
 	}

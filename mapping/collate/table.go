@@ -1,0 +1,176 @@
+package collate
+
+import (
+	"bytes"
+	"compress/zlib"
+	_ "embed"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// weights.bin, compressed by zlib, has a block for each of the tables below, in this order. A block is
+//
+//	entries:uvarint | entry...
+//	entry: character minus the one before:varint | number of weights:uvarint | weight minus the one before:varint...
+//
+// and leaves out the characters that their table's rule gives right. The integration test for collations writes it.
+//
+//go:embed weights.bin
+var packed []byte
+
+// blocks are the tables in the order of weights.bin.
+var blocks = [...]struct {
+	name string
+	rule rule
+}{
+	{"utf8mb4_0900_ai_ci", ruleUCA900},
+	{"utf8mb4_unicode_ci", ruleUCA400},
+	{"utf8mb4_general_ci", ruleCodePoint},
+	{"latin1_swedish_ci", ruleNone},
+	{"latin1_general_ci", ruleNone},
+	{"latin1_bin", ruleNone},
+}
+
+var (
+	uca900        = lazily(0)
+	uca400        = lazily(1)
+	general       = lazily(2)
+	latin1Swedish = lazily(3)
+	latin1General = lazily(4)
+	latin1Bin     = lazily(5)
+)
+
+func lazily(block int) func() *table { return sync.OnceValue(func() *table { return load(block) }) }
+
+// A table maps characters to weights.
+type table struct {
+	rule  rule
+	pages [0x110000 >> 8]*[256]uint32 // 1 + offset in pool << 5 | number of weights; 0: the rule says it
+	pool  []uint16
+}
+
+// entry returns the weights of a character that the table lists.
+func (t *table) entry(r rune) ([]uint16, bool) {
+	page := t.pages[r>>8]
+	if page == nil || page[r&0xFF] == 0 {
+		return nil, false
+	}
+	e := page[r&0xFF] - 1
+	return t.pool[e>>5 : e>>5+e&31], true
+}
+
+// weights returns the weights of a character, maybe in buf.
+func (t *table) weights(r rune, buf *[2]uint16) []uint16 {
+	if listed, ok := t.entry(r); ok {
+		return listed
+	}
+	return t.rule(t, r, buf)
+}
+
+// load unpacks one block. What it reads is part of the program, so that an error is the program's.
+func load(block int) *table {
+	z, err := zlib.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		panic(fmt.Sprintf("collate: weights.bin: %v", err))
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		panic(fmt.Sprintf("collate: weights.bin: %v", err))
+	}
+	uvarint := func() uint64 {
+		v, n := binary.Uvarint(data)
+		data = data[n:]
+		return v
+	}
+	varint := func() int64 {
+		v, n := binary.Varint(data)
+		data = data[n:]
+		return v
+	}
+	for i := 0; ; i++ {
+		t := &table{rule: blocks[i].rule}
+		var character, weight int64
+		for range uvarint() {
+			character += varint()
+			page := &t.pages[character>>8]
+			if *page == nil {
+				*page = new([256]uint32)
+			}
+			count := uvarint()
+			(*page)[character&0xFF] = 1 + uint32(len(t.pool))<<5 | uint32(count)
+			for range count {
+				weight += varint()
+				t.pool = append(t.pool, uint16(weight))
+			}
+		}
+		if i == block {
+			return t
+		}
+	}
+}
+
+// A rule gives the weights of the characters that a table does not list.
+type rule func(t *table, r rune, buf *[2]uint16) []uint16
+
+func ruleNone(*table, rune, *[2]uint16) []uint16 { return nil }
+
+// ruleCodePoint: a character is its own weight, and all beyond 16 bits are one.
+func ruleCodePoint(_ *table, r rune, buf *[2]uint16) []uint16 {
+	buf[0] = uint16(min(r, 0xFFFF))
+	if r > 0xFFFF {
+		buf[0] = 0xFFFD
+	}
+	return buf[:1]
+}
+
+// ruleUCA400 makes the weights of ideographs and of what is not assigned; all characters beyond 16 bits are one.
+func ruleUCA400(t *table, r rune, buf *[2]uint16) []uint16 {
+	if r > 0xFFFF {
+		return ruleCodePoint(t, r, buf)
+	}
+	return implicit(r, 0x9FA5, 0x4DB5, buf)
+}
+
+// ruleUCA900 does the same with Unicode 9.0's ideographs, and takes Hangul syllables apart.
+func ruleUCA900(t *table, r rune, buf *[2]uint16) []uint16 {
+	const first, last, vowels, tails = 0xAC00, 0xD7A3, 21, 28
+	if first <= r && r <= last {
+		n := r - first
+		var syllable []uint16
+		for _, jamo := range [...]rune{0x1100 + n/(vowels*tails), 0x1161 + n%(vowels*tails)/tails, 0x11A7 + n%tails} {
+			if jamo != 0x11A7 { // no tail
+				listed, _ := t.entry(jamo)
+				syllable = append(syllable, listed...)
+			}
+		}
+		return syllable
+	}
+	return implicit(r, 0x9FD5, 0x2CEA1, buf)
+}
+
+// implicit is the Unicode Collation Algorithm's: two weights made of the code point, in a different range for unified
+// ideographs, for their extensions, and for the rest. lastUnified and lastExtension say where they end.
+func implicit(r, lastUnified, lastExtension rune, buf *[2]uint16) []uint16 {
+	base := rune(0xFBC0)
+	switch {
+	case 0x4E00 <= r && r <= lastUnified, isCompatibleUnified(r):
+		base = 0xFB40
+	case r <= lastExtension && (0x3400 <= r && r <= 0x4DB5 || 0x20000 <= r && r <= 0x2A6D6 || 0x2A700 <= r && r <= 0x2B734 ||
+		0x2B740 <= r && r <= 0x2B81D || 0x2B820 <= r && r <= 0x2CEA1):
+		base = 0xFB80
+	}
+	buf[0] = uint16(base + r>>15)
+	buf[1] = uint16(r&0x7FFF | 0x8000)
+	return buf[:2]
+}
+
+// isCompatibleUnified names the twelve unified ideographs that stand among the compatibility ideographs.
+func isCompatibleUnified(r rune) bool {
+	switch r {
+	case 0xFA0E, 0xFA0F, 0xFA11, 0xFA13, 0xFA14, 0xFA1F, 0xFA21, 0xFA23, 0xFA24, 0xFA27, 0xFA28, 0xFA29:
+		return true
+	}
+	return false
+}
