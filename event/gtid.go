@@ -110,3 +110,14 @@ func (s GTIDSet) String() string {
 	}
 	return s.set.String()
 }
+
+// AddSet adds the transactions of o.
+func (s *GTIDSet) AddSet(o GTIDSet) {
+	for sid, tags := range o.set {
+		for tag, intervals := range tags {
+			for _, i := range intervals {
+				s.Add(GTIDRun{First: GTID{UUID: sid, Tag: tag.String(), N: i.Start}, Last: i.Stop - 1})
+			}
+		}
+	}
+}
