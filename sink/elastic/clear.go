@@ -70,7 +70,7 @@ func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Chang
 		scroll := gjson.GetBytes(answer, "_scroll_id").Str
 		hits := gjson.GetBytes(answer, "hits.hits").Array()
 		if len(hits) == 0 {
-			_, err := s.do(ctx, esapi.ClearScrollRequest{ScrollID: []string{scroll}})
+			_, err := s.do(ctx, esapi.ClearScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll_id":%q}`, scroll))})
 			if err != nil {
 				return fmt.Errorf("end scroll: %w", err)
 			}

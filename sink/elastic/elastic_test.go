@@ -1,0 +1,218 @@
+package elastic_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/sink"
+	"canalgo/sink/elastic"
+)
+
+// serve starts a server that answers requests by path suffix, and returns a sink that writes to it.
+func serve(t *testing.T, answers map[string]http.HandlerFunc) *elastic.Sink {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+		w.Header().Set("Content-Type", "application/json")
+		for suffix, answer := range answers {
+			if strings.HasSuffix(r.URL.Path, suffix) {
+				answer(w, r)
+				return
+			}
+		}
+		if r.URL.Path == "/" { // the client asks once what it talks to
+			fmt.Fprint(w, `{"version":{"number":"7.17.29","build_flavor":"default"},"tagline":"You Know, for Search"}`)
+			return
+		}
+		http.Error(w, `{"error":{"type":"unexpected","reason":"`+r.URL.Path+`"}}`, http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	cfg := elastic.Defaults()
+	cfg.Addresses = []string{server.URL}
+	s, err := elastic.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func says(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }
+}
+
+func change(op mapping.Op, id string, version event.Version, body string) mapping.Change {
+	return mapping.Change{Op: op, Index: "i", ID: id, Version: version, Body: []byte(body)}
+}
+
+func item(op, id string, status int, failure string) string {
+	if failure != "" {
+		failure = `,"error":` + failure
+	}
+	return fmt.Sprintf(`{%q:{"_index":"i","_type":"_doc","_id":%q,"status":%d%s}}`, op, id, status, failure)
+}
+
+func items(list ...string) string {
+	return `{"took":1,"errors":true,"items":[` + strings.Join(list, ",") + `]}`
+}
+
+func TestWriteSendsVersionedActions(t *testing.T) {
+	var body string
+	s := serve(t, map[string]http.HandlerFunc{"/i/_bulk": func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		body = string(b)
+		fmt.Fprint(w, items(item("index", `a"\`, 201, ""), item("delete", "b", 404, "")))
+	}})
+	err := s.Write(t.Context(), []mapping.Change{change(mapping.Write, `a"\`, 7, `{"n":1}`), change(mapping.Delete, "b", 1<<62, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"index":{"_id":"a\"\\","version":7,"version_type":"external_gte"}}` + "\n" + `{"n":1}` + "\n" +
+		`{"delete":{"_id":"b","version":4611686018427387904,"version_type":"external_gte"}}` + "\n"
+	if body != want {
+		t.Errorf("sent\n%s\nwant\n%s", body, want)
+	}
+}
+
+func TestWriteSortsAnswers(t *testing.T) {
+	const conflict = `{"type":"version_conflict_engine_exception","reason":"[b]: version conflict, current version [99] is higher than the one provided [7]"}`
+	const strict = `{"type":"strict_dynamic_mapping_exception","reason":"mapping set to strict","caused_by":{"type":"x","reason":"inner"}}`
+	s := serve(t, map[string]http.HandlerFunc{
+		"/_bulk": says(items(item("index", "a", 200, ""), item("index", "b", 409, conflict), item("index", "c", 400, strict),
+			item("index", "d", 429, `{"type":"es_rejected_execution_exception","reason":"busy"}`), item("index", "e", 400, strict))),
+		"/_mget": says(`{"docs":[{"_index":"i","_id":"c","found":false},{"_index":"i","_id":"e","_version":50,"found":true}]}`),
+	})
+	var changes []mapping.Change
+	for _, id := range []string{"a", "b", "c", "d", "e"} {
+		changes = append(changes, change(mapping.Write, id, 7, "{}"))
+	}
+	var partial *sink.PartialError
+	if err := s.Write(t.Context(), changes); !errors.As(err, &partial) {
+		t.Fatalf("got %v, want a PartialError", err)
+	}
+	if len(partial.Rejected) != 1 || partial.Rejected[0].Change.ID != "c" || !strings.Contains(partial.Rejected[0].Reason, "strict_dynamic_mapping_exception: mapping set to strict: inner") {
+		t.Errorf("rejected: %+v", partial.Rejected)
+	}
+	has := map[string]event.Version{}
+	for _, c := range partial.Conflicts {
+		has[c.Change.ID] = c.Has
+	}
+	if len(has) != 2 || has["b"] != 99 || has["e"] != 50 {
+		t.Errorf("conflicts: %v, want b at 99 and e, refused but older than what is there, at 50", has)
+	}
+	if len(partial.Retry) != 1 || partial.Retry[0].ID != "d" || partial.Cause == nil {
+		t.Errorf("retry: %+v, cause %v", partial.Retry, partial.Cause)
+	}
+}
+
+func TestWriteDoesNotTrustABadAnswer(t *testing.T) {
+	for name, answer := range map[string]string{
+		"garbage":     `<html>502</html>`,
+		"cut":         items(item("index", "a", 200, ""))[:40],
+		"too few":     items(item("index", "a", 200, "")),
+		"too many":    items(item("index", "a", 200, ""), item("index", "b", 200, ""), item("index", "c", 200, "")),
+		"other order": items(item("index", "b", 200, ""), item("index", "a", 200, "")),
+		"no items":    `{}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, map[string]http.HandlerFunc{"/_bulk": says(answer)})
+			err := s.Write(t.Context(), []mapping.Change{change(mapping.Write, "a", 1, "{}"), change(mapping.Write, "b", 1, "{}")})
+			var partial *sink.PartialError
+			if err == nil || errors.As(err, &partial) {
+				t.Errorf("got %v, want an error that is worth a retry of all", err)
+			}
+		})
+	}
+}
+
+func TestWriteHalvesWhatIsTooLarge(t *testing.T) {
+	s := serve(t, map[string]http.HandlerFunc{"/_bulk": func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if len(b) > 200 {
+			http.Error(w, "", http.StatusRequestEntityTooLarge)
+			return
+		}
+		var list []string
+		for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+			var action map[string]struct {
+				ID string `json:"_id"`
+			}
+			if json.Unmarshal([]byte(line), &action) == nil && action["index"].ID != "" {
+				list = append(list, item("index", action["index"].ID, 201, ""))
+			}
+		}
+		fmt.Fprint(w, items(list...))
+	}})
+	changes := []mapping.Change{change(mapping.Write, "a", 1, "{}"), change(mapping.Write, "b", 1, "{}"), change(mapping.Write, "c", 1, "{}"),
+		change(mapping.Write, "huge", 1, `{"x":"`+strings.Repeat("x", 300)+`"}`)}
+	var partial *sink.PartialError
+	if err := s.Write(t.Context(), changes); !errors.As(err, &partial) {
+		t.Fatalf("got %v, want a PartialError", err)
+	}
+	if len(partial.Rejected) != 1 || partial.Rejected[0].Change.ID != "huge" || len(partial.Retry)+len(partial.Conflicts) != 0 {
+		t.Errorf("got %+v, want only the huge document refused", partial)
+	}
+}
+
+func TestPingRefusesAnotherMajorVersion(t *testing.T) {
+	s := serve(t, map[string]http.HandlerFunc{"/": says(`{"version":{"number":"8.11.1","build_flavor":"default"},"tagline":"You Know, for Search"}`)})
+	var stop *event.StopError
+	if _, err := s.Ping(t.Context()); !errors.As(err, &stop) || !strings.Contains(err.Error(), "8.11.1") {
+		t.Errorf("got %v, want a StopError that names the version", err)
+	}
+}
+
+func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
+	var deleted string
+	s := serve(t, map[string]http.HandlerFunc{
+		"/i/_refresh":     says(`{}`),
+		"/i/_search":      says(`{"_scroll_id":"s","hits":{"hits":[{"_id":"old","_version":5},{"_id":"new","_version":20}]}}`),
+		"/_search/scroll": says(`{"_scroll_id":"s","hits":{"hits":[]}}`),
+		"/_bulk": func(w http.ResponseWriter, r *http.Request) {
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			deleted = string(b)
+			fmt.Fprint(w, items(item("delete", "old", 200, "")))
+		},
+	})
+	n, err := s.Clear(t.Context(), "i", 10)
+	if err != nil || n != 1 {
+		t.Fatalf("cleared %d, %v", n, err)
+	}
+	if want := `{"delete":{"_id":"old","version":10,"version_type":"external_gte"}}` + "\n"; deleted != want {
+		t.Errorf("sent %s, want %s", deleted, want)
+	}
+}
+
+func TestConfigNamesWhatIsWrong(t *testing.T) {
+	for want, spoil := range map[string]func(*elastic.Config){
+		"addresses: must name":       func(c *elastic.Config) { c.Addresses = nil },
+		"addresses: \"es:9200\"":     func(c *elastic.Config) { c.Addresses = []string{"es:9200"} },
+		"addresses: must not hold a": func(c *elastic.Config) { c.Addresses = []string{"http://u:p@es:9200"} },
+		"bulk_docs:":                 func(c *elastic.Config) { c.BulkDocs = 0 },
+		"timeout:":                   func(c *elastic.Config) { c.Timeout = 0 },
+	} {
+		c := elastic.Defaults()
+		c.Addresses = []string{"http://es:9200"}
+		spoil(&c)
+		if errs := c.Validate(); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) || strings.Contains(errs[0].Error(), "u:p") {
+			t.Errorf("got %v, want one error that begins with %q", errs, want)
+		}
+	}
+}
