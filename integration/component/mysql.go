@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,7 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 		log:     filepath.Join(dir, "mysqld.log"),
 		command: func() *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
 		ready: func(ctx context.Context) error {
-			c, err := client.ConnectWithContext(ctx, m.Addr(), "root", "", "", 5*time.Second)
+			c, err := m.ConnectAs(ctx, "root", "")
 			if err != nil {
 				return err
 			}
@@ -130,13 +131,34 @@ func (m *MySQL) Continue() error { return m.process.signal(syscall.SIGCONT) }
 
 // Connect opens a connection as root, with utf8mb4 and without a database. The caller closes it.
 func (m *MySQL) Connect() (*client.Conn, error) {
-	c, err := client.Connect(m.Addr(), "root", "", "")
-	if err != nil {
-		return nil, fmt.Errorf("connect to mysql: %w", err)
+	return m.ConnectAs(context.Background(), "root", "")
+}
+
+// ConnectAs is Connect for another account. It fails after 5 s without a greeting, as of a paused server, or when ctx
+// ends; afterwards the connection has no deadline.
+func (m *MySQL) ConnectAs(ctx context.Context, user, password string) (*client.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stop := func() bool { return true }
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			stop = context.AfterFunc(ctx, func() { conn.Close() }) // the client reads the greeting without a deadline
+		}
+		return conn, err
 	}
-	if err := c.SetCharset("utf8mb4"); err != nil {
-		c.Close()
-		return nil, fmt.Errorf("connect to mysql: %w", err)
+	c, err := client.ConnectWithDialer(ctx, "tcp", m.Addr(), user, password, "", dial)
+	if err == nil {
+		err = c.SetCharset("utf8mb4")
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		if c != nil {
+			c.Close()
+		}
+		return nil, fmt.Errorf("connect to mysql as %s: %w", user, err)
 	}
 	return c, nil
 }

@@ -1,0 +1,50 @@
+# make build    ./canalgo
+# make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, integration tests
+# make demo     a story on real servers; DEMO_KEEP=1 leaves them running
+# make bench    the figures, on real servers
+# make soak     the oracle under faults for SOAK_TIME
+# make clean    removes what build made; the cache of servers stays
+
+SHELL      := bash
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The packages in which goroutines meet; the detector costs several times the test's time elsewhere.
+RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node raftfsm relay sink status binlog snapshot integration/proxy))
+SOAK_TIME  ?= 1h
+
+.PHONY: build test lint unit race integration components demo bench soak clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o canalgo .
+
+test: lint unit race integration
+
+lint:
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
+	if [ -n "$$unformatted" ]; then echo "gofmt wants to change:"; echo "$$unformatted"; exit 1; fi
+	go vet -tags integration ./...
+	go tool staticcheck -tags integration ./...
+
+unit:
+	go test ./...
+
+race:
+	go test -race $(RACE)
+
+integration: build components
+	go test -tags integration -timeout 20m ./integration/...
+
+# The servers that tests, demo and benchmarks run, once, into the user's cache folder.
+components:
+	go run ./integration/component/cmd install
+
+demo: build components
+	go run ./integration/demo
+
+bench: build components
+	go run ./integration/bench
+
+soak: build components
+	SOAK_TIME=$(SOAK_TIME) go run ./integration/soak
+
+clean:
+	rm -f canalgo
