@@ -1,0 +1,326 @@
+// Package raftfsm coordinates a cluster by an embedded Raft: it elects the leader, and keeps the replicated state in a
+// data folder that survives the end of the process at any moment.
+//
+// What Propose returned nil for is on the disks of a majority. An error other than a refusal (cluster.ErrRefused,
+// cluster.ErrMalformed) leaves open whether the command will be applied: one that lost its leader may still be.
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"canalgo/cluster"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// Config is what a Node needs.
+type Config struct {
+	Dir    string       // the data folder; made when it is not there
+	NodeID string       // this node's name, fixed for the life of the data folder
+	Logger hclog.Logger // nil for none
+
+	// How much log there is. Zero values stand for what follows.
+	SnapshotThreshold uint64        // entries after which a snapshot is taken: 8192
+	SnapshotInterval  time.Duration // how often that is looked at: 30 s
+	TrailingLogs      uint64        // entries kept beside a snapshot: 1024
+}
+
+// A Node is this process's part in the cluster. Its methods are safe for several goroutines.
+type Node struct {
+	log       hclog.Logger
+	conf      *raft.Config
+	meta      meta
+	secret    []byte
+	folder    *folder
+	store     *store
+	snapshots raft.SnapshotStore
+	fsm       *fsm
+	board     cluster.Board
+	failed    chan error    // the first reason why this node cannot go on
+	stopped   chan struct{} // closed when raft is gone
+	trans     raft.Transport
+
+	mu    sync.Mutex
+	state runState
+	raft  *raft.Raft     // while running
+	calls sync.WaitGroup // what waits for raft; begun under mu while running
+}
+
+type runState uint8
+
+const (
+	idle runState = iota
+	running
+	ended
+)
+
+// New opens the data folder, making it when it is not there, locks it, and reads all of it. It starts nothing. Its errors
+// say what is wrong with the folder and what would be right. A Node that is not Run must be closed.
+func New(c Config) (*Node, error) {
+	if c.NodeID == "" {
+		return nil, errors.New("node id: none given")
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	n := &Node{log: c.Logger, failed: make(chan error, 1), stopped: make(chan struct{})}
+	n.fsm = &fsm{board: &n.board, fail: n.fail}
+	n.conf = raft.DefaultConfig()
+	n.conf.LocalID = raft.ServerID(c.NodeID)
+	n.conf.Logger = quiet{c.Logger.Named("raft")}
+	n.conf.HeartbeatTimeout = 500 * time.Millisecond
+	n.conf.ElectionTimeout = 500 * time.Millisecond
+	n.conf.LeaderLeaseTimeout = 250 * time.Millisecond
+	n.conf.NoLegacyTelemetry = true
+	n.conf.SnapshotThreshold = orDefault(c.SnapshotThreshold, 8192)
+	n.conf.SnapshotInterval = orDefault(c.SnapshotInterval, 30*time.Second)
+	n.conf.TrailingLogs = orDefault(c.TrailingLogs, 1024)
+
+	var err error
+	if n.folder, err = openFolder(c.Dir); err != nil {
+		return nil, err
+	}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// open reads the folder, after it has finished making it.
+func (n *Node) open() error {
+	f := n.folder
+	m, err := f.readMeta()
+	if err != nil {
+		return err
+	}
+	fresh := m == meta{}
+	hasDB, err := f.has(databaseName)
+	switch {
+	case err != nil:
+		return err
+	case !fresh && m.NodeID != string(n.conf.LocalID):
+		return fmt.Errorf("data folder %s: belongs to node %q, this is %q; a folder cannot be copied to another node: wipe it, or give the node its name", f.path, m.NodeID, n.conf.LocalID)
+	case !fresh && !hasDB:
+		return fmt.Errorf("data folder %s: %s is missing; put back a copy of the whole folder, or wipe it", f.path, databaseName)
+	}
+	if fresh {
+		if m, err = n.create(hasDB); err != nil {
+			return err
+		}
+	}
+	n.meta = m
+	if n.secret, err = f.readSecret(); err != nil {
+		return err
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.path, snapshotsKept, n.conf.Logger)
+	if err != nil {
+		return explain(f.path, err)
+	}
+	n.snapshots = snapshots
+	if n.store, err = n.openChecked(); err != nil {
+		return err
+	}
+	voters, err := verify(f, n.store, snapshots)
+	if err != nil {
+		return err
+	}
+	if voters == 1 {
+		// Nobody else can be leading, so there is nothing to wait for.
+		n.conf.HeartbeatTimeout = 40 * time.Millisecond
+		n.conf.ElectionTimeout = 40 * time.Millisecond
+		n.conf.LeaderLeaseTimeout = 40 * time.Millisecond
+	}
+	n.trans = n.transport()
+	n.store.fail = func(err error) { n.fail(explain(f.path, err)) }
+	return nil
+}
+
+// openChecked opens a log that is there.
+func (n *Node) openChecked() (*store, error) {
+	f := n.folder
+	path := f.file(databaseName)
+	var s *store
+	err := checkPages(path)
+	if err == nil {
+		err = guard(func() (err error) { s, err = openStore(path); return err })
+	}
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, os.ErrPermission):
+		return nil, explain(f.path, err)
+	}
+	return nil, fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.path, databaseName, err)
+}
+
+// create makes what a folder holds, meta.json last. Whatever a start that did not get so far has left is made again; a log
+// that was used is not touched.
+func (n *Node) create(hasDB bool) (meta, error) {
+	f := n.folder
+	used, err := f.has("snapshots")
+	if err != nil {
+		return meta{}, err
+	}
+	if hasDB && !used {
+		s, err := n.openChecked()
+		if err != nil {
+			return meta{}, err
+		}
+		last, err := s.LastIndex()
+		if err := errors.Join(err, s.Close()); err != nil {
+			return meta{}, explain(f.path, err)
+		}
+		used = last > 1 // more than the entry of bootstrap
+	}
+	if used {
+		return meta{}, fmt.Errorf("data folder %s: was used, but meta.json is missing; put back a copy of the whole folder, or wipe it", f.path)
+	}
+	if err := bootstrap(f, n.conf, n.address()); err != nil {
+		return meta{}, err
+	}
+	if err := f.writeSecret(); err != nil {
+		return meta{}, err
+	}
+	return f.writeMeta(string(n.conf.LocalID))
+}
+
+// address is where this node's Raft is reached.
+func (n *Node) address() raft.ServerAddress { return raft.ServerAddress(n.conf.LocalID) }
+
+// transport carries Raft's messages. One voter has nobody to send them to.
+func (n *Node) transport() raft.Transport {
+	_, t := raft.NewInmemTransport(n.address())
+	return t
+}
+
+// ClusterID returns the cluster's random id, made when the data folder was.
+func (n *Node) ClusterID() string { return n.meta.ClusterID }
+
+// NodeID returns this node's name.
+func (n *Node) NodeID() string { return n.meta.NodeID }
+
+// Secret returns the cluster's 32 secret bytes, made when the data folder was. They are not to be shown.
+func (n *Node) Secret() []byte { return append([]byte(nil), n.secret...) }
+
+// View returns the newest local state and a channel that is closed when there is a newer one.
+func (n *Node) View() (cluster.View, <-chan struct{}) { return n.board.View() }
+
+// Close gives the data folder free. Run does so itself; only a Node that was not Run is closed.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.state != idle {
+		return nil
+	}
+	n.state = ended
+	return n.release()
+}
+
+func (n *Node) release() error {
+	var err error
+	if n.store != nil {
+		err = n.store.Close()
+	}
+	return errors.Join(err, n.folder.close())
+}
+
+// fail keeps the first reason why this node cannot go on. Run ends with it.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// Propose replicates cmd and returns when it is applied here. A command that was refused gives its refusal,
+// cluster.ErrRefused among them; cluster.ErrNotLeader means that this node does not lead in term. After any error but a
+// refusal the command may still be applied.
+func (n *Node) Propose(ctx context.Context, term cluster.Term, cmd cluster.Command) error {
+	data, err := encodeEntry(term, cmd)
+	if err != nil {
+		return err
+	}
+	err = n.call(ctx, term, func(r *raft.Raft) error {
+		f := r.Apply(data, 0)
+		if err := f.Error(); err != nil {
+			return err
+		}
+		refusal, _ := f.Response().(error)
+		return refusal
+	})
+	if err != nil {
+		return fmt.Errorf("propose %T: %w", cmd, err)
+	}
+	return nil
+}
+
+// Verify returns nil only if a quorum confirmed, after the call began, that this node leads in term.
+func (n *Node) Verify(ctx context.Context, term cluster.Term) error {
+	err := n.call(ctx, term, func(r *raft.Raft) error {
+		if err := r.VerifyLeader().Error(); err != nil {
+			return err
+		}
+		// It confirmed that this node leads now, which is another term's if it was elected again meanwhile.
+		if cluster.Term(r.CurrentTerm()) != term {
+			return cluster.ErrNotLeader
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify term %d: %w", term, err)
+	}
+	return nil
+}
+
+// call does f, which waits for Raft, and returns early when ctx ends.
+func (n *Node) call(ctx context.Context, term cluster.Term, f func(*raft.Raft) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	r := n.raft
+	if n.state != running || r == nil || r.State() != raft.Leader || cluster.Term(r.CurrentTerm()) != term {
+		n.mu.Unlock()
+		return cluster.ErrNotLeader
+	}
+	n.calls.Add(1)
+	n.mu.Unlock()
+
+	done := make(chan error, 1)
+	go func() {
+		defer n.calls.Done()
+		done <- notLeader(f(r))
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.stopped:
+		return cluster.ErrNotLeader
+	}
+}
+
+// notLeader gives Raft's ways to say that this node does not lead the name that callers know.
+func notLeader(err error) error {
+	for _, e := range []error{raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrLeadershipTransferInProgress, raft.ErrRaftShutdown, raft.ErrAbortedByRestore} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", cluster.ErrNotLeader, err)
+		}
+	}
+	return err
+}

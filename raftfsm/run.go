@@ -1,0 +1,204 @@
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"canalgo/cluster"
+
+	"github.com/hashicorp/raft"
+)
+
+// Lead is what a node does as leader.
+type Lead = func(ctx context.Context, term cluster.Term) error
+
+// Run takes part until ctx ends, then gives the data folder free; it is called once. Each time this node is elected it
+// calls lead, with everything of earlier terms applied. lead's ctx ends with the term, and lead is not called again
+// before it has returned. When lead returns an error while its term lasts, or this node cannot go on (its disk refuses,
+// an entry is of a newer version), Run ends with an error.
+func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
+	n.mu.Lock()
+	if n.state != idle {
+		n.mu.Unlock()
+		return errors.New("raftfsm: a Node runs once")
+	}
+	n.state = running
+	n.mu.Unlock()
+	defer func() { err = errors.Join(err, n.release()) }()
+
+	cache, err := raft.NewLogCache(logsCached, n.store)
+	if err != nil {
+		return fmt.Errorf("make the log's cache: %w", err)
+	}
+	elected := make(chan bool) // without a buffer: each change is seen, and in order
+	n.conf.NotifyCh = elected
+	var r *raft.Raft
+	if err := guard(func() (err error) {
+		r, err = raft.NewRaft(n.conf, n.fsm, cache, n.store, n.snapshots, n.trans)
+		return err
+	}); err != nil {
+		return fmt.Errorf("data folder %s: start raft: %w", n.folder.path, err)
+	}
+	n.mu.Lock()
+	n.raft = r
+	n.mu.Unlock()
+
+	stop := make(chan struct{})
+	terms := make(chan electedTerm)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		n.watch(r, elected, terms, stop)
+	}()
+	err = n.lead(ctx, terms, lead)
+
+	n.mu.Lock()
+	n.state = ended // no call begins from here on
+	n.mu.Unlock()
+	n.await()
+	err = errors.Join(err, r.Shutdown().Error())
+	close(n.stopped)
+	close(stop)
+	<-watched
+	n.board.Update(func(v *cluster.View) { v.Leader, v.Leading = "", false })
+	return err
+}
+
+// answerTime is how long Run waits at its end for calls to be answered.
+const answerTime = 2 * time.Second
+
+// await waits until the calls that wait for Raft have their answers: when it is shut down it forgets some. Each gets its
+// own soon, by a majority's disks or by the end of the term, unless this node's disk is gone.
+func (n *Node) await() {
+	answered := make(chan struct{})
+	go func() {
+		n.calls.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(answerTime):
+	}
+}
+
+// An electedTerm is one term in which this node was elected.
+type electedTerm struct {
+	term cluster.Term
+	lost <-chan struct{} // closed when the term is over
+}
+
+// watch reads every change of leadership at once, because Raft waits for it, and hands out the newest term that is not
+// over.
+func (n *Node) watch(r *raft.Raft, elected <-chan bool, terms chan<- electedTerm, stop <-chan struct{}) {
+	var newest electedTerm
+	var lost chan struct{}
+	var out chan<- electedTerm // nil while there is nothing to hand out
+	end := func() {
+		if lost != nil {
+			close(lost)
+		}
+		lost, out = nil, nil
+	}
+	defer end()
+	for {
+		select {
+		case leads := <-elected:
+			end()
+			if leads {
+				lost = make(chan struct{})
+				newest, out = electedTerm{term: cluster.Term(r.CurrentTerm()), lost: lost}, terms
+				continue
+			}
+			n.board.Update(func(v *cluster.View) { v.Leader, v.Leading = "", false })
+			n.log.Info("no longer the leader", "term", newest.term)
+		case out <- newest:
+			out = nil
+		case <-stop:
+			return
+		}
+	}
+}
+
+// lead calls lead for each term, one after the other.
+func (n *Node) lead(ctx context.Context, terms <-chan electedTerm, lead Lead) error {
+	for {
+		select {
+		case t := <-terms:
+			if err := n.leadTerm(ctx, t, lead); err != nil {
+				return err
+			}
+		case err := <-n.failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (n *Node) leadTerm(ctx context.Context, t electedTerm, lead Lead) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	returned := make(chan error, 1)
+	go func() { returned <- n.leadCaughtUp(ctx, t, lead) }()
+
+	var failed error
+	lost := t.lost
+	for {
+		select {
+		case err := <-returned:
+			return n.led(ctx, t.term, err, failed)
+		case failed = <-n.failed:
+			cancel()
+		case <-lost:
+			cancel()
+			lost = nil
+		}
+	}
+}
+
+// led says what lead's return means for Run.
+func (n *Node) led(ctx context.Context, term cluster.Term, err, failed error) error {
+	if failed == nil {
+		select {
+		case failed = <-n.failed:
+		default:
+		}
+	}
+	switch {
+	case failed != nil: // the reason; err is what came of it
+		return failed
+	case err == nil:
+		return nil
+	case ctx.Err() == nil:
+		return fmt.Errorf("lead in term %d: %w", term, err)
+	case !errors.Is(err, context.Canceled) && !errors.Is(err, cluster.ErrNotLeader):
+		n.log.Warn("leading ended", "term", term, "error", err)
+	}
+	return nil
+}
+
+// leadCaughtUp calls lead when everything of earlier terms is applied here.
+func (n *Node) leadCaughtUp(ctx context.Context, t electedTerm, lead Lead) error {
+	if err := n.call(ctx, t.term, func(r *raft.Raft) error { return r.Barrier(0).Error() }); err != nil {
+		if errors.Is(err, cluster.ErrNotLeader) {
+			return nil // lost already
+		}
+		return fmt.Errorf("catch up: %w", err)
+	}
+	over := false
+	n.board.Update(func(v *cluster.View) {
+		select {
+		case <-t.lost: // and watch has shown that, or will after this
+			over = true
+		default:
+			v.Term, v.Leader, v.Leading = t.term, n.meta.NodeID, true
+		}
+	})
+	if over {
+		return nil
+	}
+	n.log.Info("elected", "term", t.term)
+	return lead(ctx, t.term)
+}
