@@ -1,0 +1,325 @@
+package snapshot_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/sink"
+	"canalgo/snapshot"
+)
+
+var table = &event.Table{Name: event.TableName{Schema: "shop", Name: "user"}, Key: []int{0},
+	Columns: []event.Column{{Name: "id", Type: event.BigInt}, {Name: "name", Type: event.Char}}}
+
+var (
+	behind = regexp.MustCompile("WHERE \\(\\(`id` > (\\d+)\\)\\)")
+	upTo   = regexp.MustCompile("NOT \\(\\(`id` > (\\d+)\\)\\)")
+	limit  = regexp.MustCompile(`LIMIT (\d+)`)
+	exact  = regexp.MustCompile("`id` = (\\d+)")
+)
+
+// server holds rows by id and answers the queries that a Reader makes.
+type server struct {
+	mu      sync.Mutex
+	rows    map[int64]string
+	queries []string
+	waited  []string
+}
+
+func number(re *regexp.Regexp, query string, otherwise int64) int64 {
+	m := re.FindStringSubmatch(query)
+	if m == nil {
+		return otherwise
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func (s *server) Select(_ context.Context, gtids, query string, columns []event.Column, row func([]any) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries = append(s.queries, query)
+	s.waited = append(s.waited, gtids)
+	var ids []int64
+	low, high := number(behind, query, 0), number(upTo, query, 1<<62)
+	only := number(exact, query, 0)
+	for id := range s.rows {
+		if only == 0 && id > low && id <= high || only != 0 && id == only {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for i, id := range ids {
+		if int64(i) == number(limit, query, 1<<62) {
+			break
+		}
+		if err := row([]any{id, s.rows[id]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type mapper struct{}
+
+func (mapper) Map(rows []event.Row) ([]mapping.Change, error) {
+	var out []mapping.Change
+	for i := range rows {
+		out = append(out, mapping.Change{Op: mapping.Write, Index: "i", ID: fmt.Sprint(rows[i].After[0]), Version: rows[i].Version,
+			Body: []byte(rows[i].After[1].(string)), Row: &rows[i]})
+	}
+	return out, nil
+}
+
+func (mapper) Index() string { return "i" }
+
+// destination keeps documents with versions, as Elasticsearch does.
+type destination struct {
+	mu      sync.Mutex
+	docs    map[string]string
+	version map[string]event.Version
+	fail    func() error
+	cleared event.Version
+}
+
+func (d *destination) Write(_ context.Context, changes []mapping.Change) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail != nil {
+		if err := d.fail(); err != nil {
+			return err
+		}
+	}
+	var partial sink.PartialError
+	for _, c := range changes {
+		if has := d.version[c.ID]; has > c.Version {
+			partial.Conflicts = append(partial.Conflicts, sink.Conflict{Change: c, Has: has})
+			continue
+		}
+		d.version[c.ID] = c.Version
+		if c.Op == mapping.Delete {
+			delete(d.docs, c.ID)
+		} else {
+			d.docs[c.ID] = string(c.Body)
+		}
+	}
+	if len(partial.Conflicts) > 0 {
+		return &partial
+	}
+	return nil
+}
+
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cleared = before
+	n := 0
+	for id := range d.docs {
+		if d.version[id] < before {
+			delete(d.docs, id)
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (d *destination) Close() error { return nil }
+
+type keeper struct{ refusals []sink.Refusal }
+
+func (k *keeper) SetAside(_ context.Context, r []sink.Refusal) error {
+	k.refusals = append(k.refusals, r...)
+	return nil
+}
+
+const epoch = 3
+
+func version(n uint64) event.Version { return event.NewVersion(epoch, event.FirstCount+n) }
+
+type bench struct {
+	server *server
+	dest   *destination
+	keeper *keeper
+	newest uint64
+	reader *snapshot.Reader
+}
+
+func newBench(rows int) *bench {
+	b := &bench{server: &server{rows: map[int64]string{}}, dest: &destination{docs: map[string]string{}, version: map[string]event.Version{}}, keeper: &keeper{}, newest: 10}
+	for id := range rows {
+		b.server.rows[int64(id+1)] = "row"
+	}
+	b.reader = &snapshot.Reader{Selector: b.server, Table: table, Columns: []int{0, 1}, Mapper: mapper{}, Sink: b.dest,
+		Begin: func() error { return nil },
+		Boundary: func() (event.Position, error) {
+			return event.Position{Epoch: epoch, Count: event.FirstCount + b.newest, GTIDs: "set"}, nil
+		},
+		Newest: func() (event.Version, bool) { return version(b.newest), true },
+		Keeper: b.keeper, Gate: new(sink.Gate), Limits: sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1000, InFlight: 3}, Log: hclog.NewNullLogger()}
+	return b
+}
+
+func keep(*testing.T) func(context.Context, snapshot.Progress) error {
+	return func(context.Context, snapshot.Progress) error { return nil }
+}
+
+func TestLoadWritesEveryRowOnceAndSweeps(t *testing.T) {
+	const rows = 2*snapshot.ChunkRows + 7
+	b := newBench(rows)
+	b.dest.docs["orphan"], b.dest.version["orphan"] = "old", 5
+	var last snapshot.Progress
+	err := b.reader.Load(t.Context(), snapshot.Progress{}, func(_ context.Context, p snapshot.Progress) error {
+		last = p
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.dest.docs) != rows || b.dest.docs["orphan"] != "" {
+		t.Errorf("%d documents, want %d and no orphan", len(b.dest.docs), rows)
+	}
+	if last.Rows != rows || last.Swept != 1 || last.First != version(10) || b.dest.cleared != version(10) {
+		t.Errorf("progress %+v, swept below %s", last, b.dest.cleared)
+	}
+	for _, w := range b.server.waited {
+		if w != "set" {
+			t.Error("a SELECT did not wait for the transactions that its ordinal covers")
+		}
+	}
+}
+
+func TestLoadGoesOnWhereItWas(t *testing.T) {
+	b := newBench(20)
+	p := snapshot.Progress{First: version(2), LastKey: []string{"15"}, Rows: 15}
+	if err := b.reader.Load(t.Context(), p, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.dest.docs) != 5 || b.dest.docs["16"] == "" || b.dest.cleared != version(2) {
+		t.Errorf("wrote %d documents, swept below %s; want 16 to 20 and the first run's ordinal", len(b.dest.docs), b.dest.cleared)
+	}
+}
+
+func TestLoadReadsAgainWhatBecameTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(3)
+		calls := 0
+		b.dest.fail = func() error {
+			if calls++; calls == 1 {
+				time.Sleep(time.Minute) // the destination does not answer; meanwhile row 2 is deleted
+				b.server.mu.Lock()
+				delete(b.server.rows, 2)
+				b.server.mu.Unlock()
+				b.newest = 20
+				return errors.New("timeout")
+			}
+			return nil
+		}
+		if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, there := b.dest.docs["2"]; there || len(b.dest.docs) != 2 {
+			t.Errorf("documents %v: a deleted row came back", b.dest.docs)
+		}
+		if b.dest.version["1"] != version(20) {
+			t.Errorf("written at %s, want the ordinal of the second reading", b.dest.version["1"])
+		}
+	})
+}
+
+func TestLoadLeavesWhatTheStreamWrote(t *testing.T) {
+	b := newBench(2)
+	b.newest = 30
+	b.dest.docs["1"], b.dest.version["1"] = "newer", version(25)
+	b.reader.Boundary = func() (event.Position, error) {
+		return event.Position{Epoch: epoch, Count: event.FirstCount + 20}, nil
+	}
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	if b.dest.docs["1"] != "newer" || b.dest.docs["2"] != "row" || len(b.keeper.refusals) != 0 {
+		t.Errorf("documents %v, set aside %v", b.dest.docs, b.keeper.refusals)
+	}
+}
+
+func TestLoadMeetsAnEarlierLife(t *testing.T) {
+	b := newBench(2)
+	b.dest.docs["1"], b.dest.version["1"] = "earlier", version(5000)
+	err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t))
+	var higher *snapshot.HigherError
+	if !errors.As(err, &higher) || higher.Version != version(5000) {
+		t.Errorf("got %v, want a HigherError with the version", err)
+	}
+}
+
+func TestLoadSetsForeignVersionsAside(t *testing.T) {
+	b := newBench(2)
+	b.dest.docs["1"], b.dest.version["1"] = "foreign", 1<<62
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.keeper.refusals) != 1 || b.keeper.refusals[0].Document != "1" || b.keeper.refusals[0].Foreign != 1<<62 {
+		t.Errorf("set aside: %+v", b.keeper.refusals)
+	}
+}
+
+func TestRenderWritesTheRowAsItIsNow(t *testing.T) {
+	b := newBench(3)
+	b.dest.docs["9"] = "of a row that is gone"
+	if err := b.reader.Render(t.Context(), "i", "2", []string{"2"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.reader.Render(t.Context(), "i", "9", []string{"9"}); err != nil {
+		t.Fatal(err)
+	}
+	if b.dest.docs["2"] != "row" || len(b.dest.docs) != 1 {
+		t.Errorf("documents: %v", b.dest.docs)
+	}
+}
+
+func TestLoadRefusesATableWithoutKey(t *testing.T) {
+	b := newBench(1)
+	b.reader.Table = &event.Table{Name: table.Name, Columns: table.Columns}
+	var stop *event.StopError
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); !errors.As(err, &stop) || !strings.Contains(err.Error(), "primary key") {
+		t.Errorf("got %v, want a StopError about the key", err)
+	}
+}
+
+func TestKeyLiterals(t *testing.T) {
+	for _, c := range []struct {
+		column event.Column
+		value  any
+		want   string
+	}{
+		{event.Column{Type: event.BigInt, Unsigned: true}, uint64(1 << 63), "9223372036854775808"},
+		{event.Column{Type: event.TinyInt}, int8(-3), "-3"},
+		{event.Column{Type: event.Char}, `a'b`, "_utf8mb4 X'612762'"},
+		{event.Column{Type: event.Binary}, []byte{0, 255}, "X'00ff'"},
+		{event.Column{Type: event.Decimal}, "1.50", "1.50"},
+		{event.Column{Type: event.Date}, "2024-02-29", "'2024-02-29'"},
+		{event.Column{Type: event.Enum, Labels: []string{"a", "b"}}, "b", "2"},
+		{event.Column{Type: event.Set, Labels: []string{"a", "b", "c"}}, "a,c", "5"},
+	} {
+		one := &event.Table{Columns: []event.Column{c.column}, Key: []int{0}}
+		got, err := snapshot.Key(one, []any{c.value})
+		if err != nil || got[0] != c.want {
+			t.Errorf("%s %v: got %v, %v, want %s", c.column.Type, c.value, got, err, c.want)
+		}
+	}
+}
