@@ -1,0 +1,157 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"canalgo/mapping"
+)
+
+// Validate says what is wrong with a File that did not come from Parse: the sections by themselves and against each other. The
+// error is *Mistakes without lines.
+func (f File) Validate() error {
+	mistakes := &Mistakes{File: "configuration"}
+	c := checker{file: &f, has: func(...string) bool { return false }, report: func(found finding) {
+		mistakes.List = append(mistakes.List, Mistake{Key: path(found.key...) + found.entry, Text: found.text})
+	}}
+	c.check()
+	if len(mistakes.List) == 0 {
+		return nil
+	}
+	return mistakes
+}
+
+// A finding is one thing that is wrong.
+type finding struct {
+	key                []string
+	entry              string // "[2]" of a list's entry, or ""
+	text               string
+	sqlLine, sqlColumn int // in the text of the key, or 0
+}
+
+// A checker checks a File's sections, however they were read.
+type checker struct {
+	file   *File
+	has    func(section ...string) bool // whether a section is there that could not be read
+	report func(finding)
+}
+
+func (c *checker) wrong(key []string, format string, args ...any) {
+	c.report(finding{key: key, text: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) check() {
+	c.itself(c.file.Node, "node")
+	for _, name := range slices.Sorted(maps.Keys(c.file.Sources)) {
+		c.itself(c.file.Sources[name], "source", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.file.Sinks)) {
+		c.itself(c.file.Sinks[name].Settings, "sink", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.file.Mappings)) {
+		c.itself(c.file.Mappings[name], "mapping", name)
+		c.sql(name, c.file.Mappings[name])
+	}
+	c.missing()
+	c.references()
+	c.sameDocuments()
+}
+
+// itself reports what a section says of itself: each error begins with its key.
+func (c *checker) itself(section Section, at ...string) {
+	for _, err := range section.Validate() {
+		key, text, ok := strings.Cut(err.Error(), ": ")
+		if !ok || strings.ContainsAny(key, " \"") {
+			c.wrong(at, "%s", err)
+			continue
+		}
+		name, _, _ := strings.Cut(key, "[")
+		c.report(finding{key: slices.Concat(at, strings.Split(name, ".")), entry: strings.TrimPrefix(key, name), text: text})
+	}
+}
+
+// sql checks that the SQL of a mapping can be read; whether its tables are there is the server's to say.
+func (c *checker) sql(name string, m Mapping) {
+	source, known := c.file.Sources[m.Source]
+	if len(m.Config.Validate()) > 0 || !known {
+		return
+	}
+	_, err := mapping.Compile(name, m.Config, source.Schema)
+	if err == nil {
+		return
+	}
+	found := finding{key: []string{"mapping", name, "sql"}, text: err.Error()}
+	var place *mapping.SQLError
+	if errors.As(err, &place) {
+		found.sqlLine, found.sqlColumn, found.text = place.Line, place.Column, place.Reason
+		if place.Near != "" {
+			found.text = fmt.Sprintf("near %q: %s", place.Near, place.Reason)
+		}
+	}
+	c.report(found)
+}
+
+// missing reports kinds of sections of which there is none.
+func (c *checker) missing() {
+	for _, kind := range []struct {
+		name, what string
+		count      int
+	}{
+		{"source", "it says which MySQL server to follow", len(c.file.Sources)},
+		{"sink", "it says where to write", len(c.file.Sinks)},
+		{"mapping", "it says which rows become which documents", len(c.file.Mappings)},
+	} {
+		if kind.count == 0 && !c.has(kind.name) {
+			c.wrong([]string{kind.name}, "there is no section [%s.NAME]; %s", kind.name, kind.what)
+		}
+	}
+}
+
+// references checks that mappings name sections that are there.
+func (c *checker) references() {
+	sources, sinks := slices.Sorted(maps.Keys(c.file.Sources)), slices.Sorted(maps.Keys(c.file.Sinks))
+	for _, name := range slices.Sorted(maps.Keys(c.file.Mappings)) {
+		m := c.file.Mappings[name]
+		c.reference([]string{"mapping", name, "source"}, m.Source, sources)
+		c.reference([]string{"mapping", name, "sink"}, m.Sink, sinks)
+	}
+}
+
+func (c *checker) reference(key []string, name string, known []string) {
+	kind := key[2]
+	switch {
+	case slices.Contains(known, name):
+	case name == "" && len(known) == 0:
+		c.wrong(key, "missing; it names a section [%s.NAME]", kind)
+	case name == "":
+		c.wrong(key, "missing; known are %s", strings.Join(known, ", "))
+	case c.has(kind, name): // it is there, with mistakes of its own
+	case len(known) == 0:
+		c.wrong(key, "there is no section [%s.%s]", kind, name)
+	default:
+		c.wrong(key, "there is no section [%s.%s]; %s", kind, name, didYouMean(name, known))
+	}
+}
+
+// sameDocuments refuses two mappings that can write the same document: each one's load would sweep away what the other wrote.
+func (c *checker) sameDocuments() {
+	names := slices.Sorted(maps.Keys(c.file.Mappings))
+	for i, name := range names {
+		for _, other := range names[:i] {
+			a, b := c.file.Mappings[other], c.file.Mappings[name]
+			if b.Index != "" && a.Index == b.Index && c.samePlace(a.Sink, b.Sink) {
+				c.wrong([]string{"mapping", name, "_index"}, "the mapping %q writes the index %q of the same destination too; give each its own", other, b.Index)
+				break
+			}
+		}
+	}
+}
+
+// samePlace reports whether two sinks keep documents and can be the same destination.
+func (c *checker) samePlace(a, b string) bool {
+	left, right := c.file.Sinks[a].places(), c.file.Sinks[b].places()
+	return slices.ContainsFunc(left, func(place string) bool { return slices.Contains(right, place) })
+}

@@ -1,0 +1,120 @@
+package config_test
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"canalgo/binlog"
+	"canalgo/config"
+	"canalgo/mapping"
+	"canalgo/sink/elastic"
+	"canalgo/sink/logger"
+)
+
+// keys returns the keys of a section's struct, "tls.mode" for one of a group.
+func keys(t reflect.Type, prefix string) []string {
+	var list []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		_, text := reflect.New(f.Type).Interface().(interface{ UnmarshalText([]byte) error })
+		switch {
+		case f.Anonymous && key == "":
+			list = append(list, keys(f.Type, prefix)...)
+		case key == "":
+		case f.Type.Kind() == reflect.Struct && !text:
+			list = append(list, keys(f.Type, prefix+key+".")...)
+		default:
+			list = append(list, prefix+key)
+		}
+	}
+	return list
+}
+
+// sections are all structs of the file, by the words that begin their part of the document and of the example.
+var sections = []struct {
+	document, example string
+	section           reflect.Type
+}{
+	{"## `[node]`", "[node]", reflect.TypeFor[config.Node]()},
+	{"## `[source.NAME]`", "[source.shop]", reflect.TypeFor[binlog.Config]()},
+	{"### type `elasticsearch`", "[sink.search]", reflect.TypeFor[elastic.Config]()},
+	{"### type `logger`", "[sink.log]", reflect.TypeFor[logger.Config]()},
+	{"## `[mapping.NAME]`", "[mapping.orders]", reflect.TypeFor[config.Mapping]()},
+}
+
+// part returns what stands between a heading and the next of its kind.
+func part(t *testing.T, text, heading string, next ...string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, "\n"+heading)
+	if !ok {
+		t.Fatalf("no part %s", heading)
+	}
+	for _, n := range next {
+		rest, _, _ = strings.Cut(rest, n)
+	}
+	return rest
+}
+
+func TestDocumentHasEveryKey(t *testing.T) {
+	data, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sections {
+		text := part(t, string(data), s.document, "\n## ", "\n### ")
+		for _, key := range keys(s.section, "") {
+			if !strings.Contains(text, "\n| `"+key[strings.LastIndexByte(key, '.')+1:]+"` |") {
+				t.Errorf("%s: no line for %s", s.document, key)
+			}
+		}
+		for _, line := range strings.Split(text, "\n") {
+			name, ok := strings.CutPrefix(line, "| `")
+			name, _, _ = strings.Cut(name, "`")
+			if ok && !contains(keys(s.section, ""), name) && !contains(keys(s.section, ""), "tls."+name) && name != "type" {
+				t.Errorf("%s: %s is no key", s.document, name)
+			}
+		}
+	}
+}
+
+func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
+	data, err := os.ReadFile("../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sections {
+		text := part(t, string(data), s.example, "\n[sink", "\n[node", "\n[mapping")
+		for _, key := range keys(s.section, "") {
+			if !strings.Contains(text, "\n"+key[strings.LastIndexByte(key, '.')+1:]+" = ") {
+				t.Errorf("%s: no %s", s.example, key)
+			}
+		}
+	}
+	got, err := config.Parse("config.example.toml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is required has no default.
+	source := binlog.Defaults()
+	source.Addr, source.User = got.Sources["shop"].Addr, got.Sources["shop"].User
+	search, log := elastic.Defaults(), logger.Defaults()
+	search.Addresses = []string{"http://127.0.0.1:9200"}
+	orders := got.Mappings["orders"]
+	want := config.File{
+		Node:    config.DefaultNode(),
+		Sources: map[string]binlog.Config{"shop": source},
+		Sinks: map[string]config.Sink{
+			"search": {Type: "elasticsearch", Settings: &search},
+			"log":    {Type: "logger", Settings: &log},
+		},
+		Mappings: map[string]config.Mapping{"orders": {
+			Source: orders.Source, Sink: orders.Sink, Config: mapping.Config{SQL: orders.SQL, Index: orders.Index},
+		}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
