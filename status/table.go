@@ -28,7 +28,7 @@ func (r Report) Table(w io.Writer) error {
 	if len(r.Duties) > 0 {
 		t := table{flexible: 5, header: []string{"DUTY", "STAGE", "SINCE", "LAG", "POSITION", "LAST ERROR"}}
 		for _, d := range r.Duties {
-			t.add(d.ID, string(d.Stage), ago(r.Time, d.Since), lag(d.LagSeconds, d.LagBytes), d.place(), d.note())
+			t.add(d.ID, string(d.Stage), ago(r.Time, d.Since), lag(d.LagSeconds, d.LagBytes), d.Place(), d.note())
 		}
 		out.WriteByte('\n')
 		t.print(&out)
@@ -71,8 +71,8 @@ func (r Report) head(out *bytes.Buffer) {
 		r.Node, state, leader, r.Term, ago(r.Time, r.Started), r.ConfigVersion, r.Version)
 }
 
-// place is a stream's position, or how far a load has come.
-func (d Duty) place() string {
+// Place is a stream's position, or how far a load has come.
+func (d Duty) Place() string {
 	l := d.Load
 	if l == nil {
 		return d.Position
