@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +72,9 @@ func (p inPredicate) bind(b *binder) (condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.checkMixture(p.column, c, p.list); err != nil {
+		return nil, err
+	}
 	in := inCondition{column: i}
 	for _, member := range p.list {
 		if member.kind == nullConstant {
@@ -84,6 +88,38 @@ func (p inPredicate) bind(b *binder) (condition, error) {
 		in.orders = append(in.orders, order)
 	}
 	return in, nil
+}
+
+func (p betweenPredicate) bind(b *binder) (condition, error) {
+	_, c, err := b.column(p.column)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkMixture(p.column, c, []constant{p.low, p.high}); err != nil {
+		return nil, err
+	}
+	return logicPredicate{left: comparePredicate{p.column, opcode.GE, p.low}, right: comparePredicate{p.column, opcode.LE, p.high}}.bind(b)
+}
+
+// exactFloat is the first integer that shares its floating-point number with another: 2^53.
+const exactFloat = 1 << 53
+
+// checkMixture refuses a list of numbers of different kinds for an integer column, such as (1, 2.5) or (1, '2'), when one of
+// them is so large, or negative for an unsigned column, that the kind MySQL compares them all as makes a difference.
+func (b *binder) checkMixture(ref columnRef, c *event.Column, list []constant) error {
+	isInteger := func(k constant) bool { // what needs more than 64 bits is a decimal
+		d, ok := parseDecimal(k.text)
+		return k.kind == numberConstant && ok && !strings.Contains(k.text, ".") && !d.big && (!d.neg || d.mag <= 1<<63)
+	}
+	if classOf(c) != integerClass || !slices.ContainsFunc(list, func(k constant) bool { return k.kind != nullConstant && !isInteger(k) }) {
+		return nil
+	}
+	for _, k := range list {
+		if d, ok := parseDecimal(k.text); k.kind == numberConstant && (!ok || d.big || d.mag >= exactFloat || d.neg && c.Unsigned) {
+			return b.cannotCompare(ref, c, "compared with "+k.String()+" in one list with a number of another kind", "write all numbers of the list as integers")
+		}
+	}
+	return nil
 }
 
 // class is a way of comparing.
@@ -231,10 +267,14 @@ func (b *binder) integerOrder(ref columnRef, c *event.Column, k constant) (order
 	}, nil
 }
 
-// isWholeNumber reports whether s is an integer as MySQL would print it.
+// isWholeNumber reports whether s is an integer as MySQL would print it, of a size that a floating-point number holds.
 func isWholeNumber(s string) bool {
 	digits := strings.TrimPrefix(s, "-")
-	return digits != "" && len(digits) <= 18 && allDigits(digits) && (digits[0] != '0' || s == "0")
+	if digits == "" || !allDigits(digits) || digits[0] == '0' && s != "0" {
+		return false
+	}
+	d, ok := parseDecimal(s)
+	return ok && !d.big && d.mag < exactFloat
 }
 
 // splitInt returns sign and magnitude of an integer.

@@ -43,6 +43,10 @@ type (
 		column columnRef
 		list   []constant
 	}
+	betweenPredicate struct {
+		column    columnRef
+		low, high constant
+	}
 	likePredicate struct {
 		column  columnRef
 		pattern constant
@@ -221,8 +225,13 @@ func (s scope) compileBetween(e *ast.BetweenExpr) (predicate, error) {
 		return nil, err
 	}
 	high, err := s.needConstant(unparen(e.Right))
-	between := logicPredicate{left: comparePredicate{column, opcode.GE, low}, right: comparePredicate{column, opcode.LE, high}}
-	return negateIf(e.Not, between), err
+	if err != nil {
+		return nil, err
+	}
+	if low.kind == nullConstant || high.kind == nullConstant {
+		return nil, s.src.errorAt(e.OriginTextPosition(), "BETWEEN with NULL is not supported: it is never true")
+	}
+	return negateIf(e.Not, betweenPredicate{column, low, high}), nil
 }
 
 func (s scope) compileLike(e *ast.PatternLikeOrIlikeExpr) (predicate, error) {

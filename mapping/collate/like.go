@@ -14,8 +14,12 @@ func (c *Collation) Pattern(pattern string, escape byte) func(s string) bool {
 	if c.table != nil {
 		t := c.table()
 		same = func(a, b rune) bool {
-			var x, y [2]uint16
-			return a == b || slices.Equal(t.weights(a, &x), t.weights(b, &y))
+			if a == b {
+				return true
+			}
+			x, ok1 := t.likeEntry(a)
+			y, ok2 := t.likeEntry(b)
+			return ok1 && ok2 && slices.Equal(x, y)
 		}
 	}
 	return func(s string) bool { return like(s, parts, same) }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -22,15 +23,16 @@ var packed []byte
 
 // blocks are the tables in the order of weights.bin.
 var blocks = [...]struct {
-	name string
-	rule rule
+	name        string
+	rule        rule
+	byCodePoint bool
 }{
-	{"utf8mb4_0900_ai_ci", ruleUCA900},
-	{"utf8mb4_unicode_ci", ruleUCA400},
-	{"utf8mb4_general_ci", ruleCodePoint},
-	{"latin1_swedish_ci", ruleNone},
-	{"latin1_general_ci", ruleNone},
-	{"latin1_bin", ruleNone},
+	{name: "utf8mb4_0900_ai_ci", rule: ruleUCA900},
+	{name: "utf8mb4_unicode_ci", rule: ruleUCA400},
+	{name: "utf8mb4_general_ci", rule: ruleCodePoint, byCodePoint: true},
+	{name: "latin1_swedish_ci", rule: ruleNone},
+	{name: "latin1_general_ci", rule: ruleNone},
+	{name: "latin1_bin", rule: ruleNone},
 }
 
 var (
@@ -46,9 +48,11 @@ func lazily(block int) func() *table { return sync.OnceValue(func() *table { ret
 
 // A table maps characters to weights.
 type table struct {
-	rule  rule
-	pages [0x110000 >> 8]*[256]uint32 // 1 + offset in pool << 5 | number of weights; 0: the rule says it
-	pool  []uint16
+	rule rule
+	// byCodePoint: characters that are not listed have one weight, which LIKE compares too.
+	byCodePoint bool
+	pages       [0x110000 >> 8]*[256]uint32 // 1 + offset in pool << 5 | number of weights; 0: the rule says it
+	pool        []uint16
 }
 
 // entry returns the weights of a character that the table lists.
@@ -67,6 +71,15 @@ func (t *table) weights(r rune, buf *[2]uint16) []uint16 {
 		return listed
 	}
 	return t.rule(t, r, buf)
+}
+
+// likeEntry returns the weights that LIKE compares. The UCA collations compare what their lists leave out by code point.
+func (t *table) likeEntry(r rune) ([]uint16, bool) {
+	if listed, ok := t.entry(r); ok || !t.byCodePoint {
+		return listed, ok
+	}
+	var buf [2]uint16
+	return slices.Clone(t.weights(r, &buf)), true
 }
 
 // load unpacks one block. What it reads is part of the program, so that an error is the program's.
@@ -90,7 +103,7 @@ func load(block int) *table {
 		return v
 	}
 	for i := 0; ; i++ {
-		t := &table{rule: blocks[i].rule}
+		t := &table{rule: blocks[i].rule, byCodePoint: blocks[i].byCodePoint}
 		var character, weight int64
 		for range uvarint() {
 			character += varint()
@@ -99,7 +112,7 @@ func load(block int) *table {
 				*page = new([256]uint32)
 			}
 			count := uvarint()
-			(*page)[character&0xFF] = 1 + uint32(len(t.pool))<<5 | uint32(count)
+			(*page)[character&0xFF] = 1 + (uint32(len(t.pool))<<5 | uint32(count))
 			for range count {
 				weight += varint()
 				t.pool = append(t.pool, uint16(weight))
@@ -173,4 +186,15 @@ func isCompatibleUnified(r rune) bool {
 		return true
 	}
 	return false
+}
+
+// Rule returns the weights that a table's rule gives a character that the table does not list: what weights.bin leaves out.
+func Rule(name string, r rune) []uint16 {
+	for i, b := range blocks {
+		if b.name == name {
+			var buf [2]uint16
+			return append([]uint16(nil), b.rule(load(i), r, &buf)...)
+		}
+	}
+	return nil
 }
