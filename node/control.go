@@ -120,7 +120,7 @@ func (n *Node) forgetIndex(ctx context.Context, v cluster.View, stream cluster.D
 	if !ok || known == "" {
 		return nil
 	}
-	m, err := n.parts.Mapping(stream.Mapping, mc)
+	m, err := n.parts.Mapping(stream.Mapping, mc, v.Config.Sources[stream.Source])
 	if err != nil {
 		return err
 	}

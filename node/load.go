@@ -83,7 +83,7 @@ func (n *Node) streams(id cluster.DutyID) bool {
 // reader makes what a load, or a retry of single rows, reads with.
 func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapshot.Reader, uint64, error) {
 	mc := v.Config.Mappings[r.id.Mapping]
-	m, err := n.parts.Mapping(r.id.Mapping, mc)
+	m, err := n.parts.Mapping(r.id.Mapping, mc, v.Config.Sources[r.id.Source])
 	if err != nil {
 		return nil, 0, &event.StopError{Reason: fmt.Sprintf("mapping %s: %s", r.id.Mapping, err)}
 	}

@@ -32,7 +32,7 @@ type Coordinator interface {
 	Verify(ctx context.Context, term cluster.Term) error
 }
 
-// A Source is one MySQL server. One value serves one Stream at a time; the other methods are safe beside it.
+// A Source is one MySQL server. It is safe for several goroutines; streams of different names may run at once.
 type Source interface {
 	snapshot.Selector
 	// Server asks who answers at the source's address.
@@ -49,8 +49,8 @@ type Source interface {
 	Rows(ctx context.Context, table event.TableName) (uint64, error)
 	// Logs lists the binary logs that the server keeps, the oldest first, and how long it keeps one.
 	Logs(ctx context.Context) ([]LogFile, time.Duration, error)
-	// Progress says what Stream does now.
-	Progress() SourceProgress
+	// Progress says what the stream of that name does now.
+	Progress(stream string) SourceProgress
 	// Lost reports whether an error of Stream says that the position is lost for good.
 	Lost(err error) bool
 }
@@ -74,7 +74,7 @@ type SourceProgress struct {
 	LastError string
 	ErrorTime time.Time
 	Settled   bool      // everything was read that the server held when the stream connected
-	CaughtUp  time.Time // when it last had read everything that the server had sent
+	CaughtUp  time.Time // when the server last held nothing that was not read
 
 	Events, Bytes, Filtered, Reconnects uint64
 }
@@ -111,7 +111,7 @@ type Indexer interface {
 type Parts interface {
 	Source(name string, c cluster.SourceConfig) (Source, error)
 	Sink(name string, c cluster.SinkConfig) (Sink, error)
-	Mapping(name string, c cluster.MappingConfig) (Mapping, error)
+	Mapping(name string, c cluster.MappingConfig, source cluster.SourceConfig) (Mapping, error)
 	Decoder() sink.Decoder
 }
 

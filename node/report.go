@@ -116,11 +116,11 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	if s.server.GTIDs {
 		out.GTIDMode = "on"
 	}
-	out.CatchUps = s.caughtUps
+	out.CatchUps = s.catchUps
 	if s.source == nil || s.session == nil {
 		return out
 	}
-	p := s.source.Progress()
+	p := s.source.Progress(shared)
 	if !p.Connected {
 		out.State, out.Since = status.SourceConnecting, p.Since
 		out.LastError, out.ErrorTime = p.LastError, p.ErrorTime
@@ -259,7 +259,7 @@ func reportLag(out *status.Duty, s *sourceRun, saved event.Position, p sink.Prog
 		return
 	}
 	end := s.session.log.Boundary()
-	progress := s.source.Progress()
+	progress := s.source.Progress(shared)
 	behind := saved.Before(end)
 	var lag float64
 	if behind {

@@ -30,21 +30,24 @@ type sourceRun struct {
 	log    hclog.Logger
 	source Source
 
-	mu        sync.Mutex
-	session   *session
-	feeds     map[cluster.DutyID]*dutyFeed
-	last      map[cluster.DutyID]event.Position // where closed feeds had come to; their save may still be missing
-	state     status.SourceState
-	since     time.Time
-	err       string
-	errTime   time.Time
-	lost      bool // the position is lost: only a load helps
-	server    Server
-	files     []LogFile
-	keeps     time.Duration
-	caughtUps int
-	kick      chan struct{}
+	mu       sync.Mutex
+	session  *session
+	feeds    map[cluster.DutyID]*dutyFeed
+	last     map[cluster.DutyID]event.Position // where closed feeds had come to; their save may still be missing
+	state    status.SourceState
+	since    time.Time
+	err      string
+	errTime  time.Time
+	lost     bool // the position is lost: only a load helps
+	server   Server
+	files    []LogFile
+	keeps    time.Duration
+	catchUps int
+	kick     chan struct{}
 }
+
+// shared names the stream that all duties of a source read, to the server; a catch-up's name is its duty's.
+const shared = "shared"
 
 // A session is one run of the shared stream over a fixed set of duties.
 type session struct {
@@ -138,7 +141,7 @@ func (s *sourceRun) active(v cluster.View) (map[cluster.DutyID]event.TableName, 
 		if id.Source != s.name || id.Kind != cluster.Stream || d.Assignment.Node == "" || paused(v, id) {
 			continue
 		}
-		m, err := s.n.parts.Mapping(id.Mapping, v.Config.Mappings[id.Mapping])
+		m, err := s.n.parts.Mapping(id.Mapping, v.Config.Mappings[id.Mapping], s.cfg)
 		if err != nil {
 			continue // its duty says why
 		}
@@ -185,7 +188,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 		return err
 	}
 	base := oldestNear(starts)
-	log, err := relay.NewLog(s.n.cfg.RingBytes, base, func() bool { return s.source.Progress().Settled })
+	log, err := relay.NewLog(s.n.cfg.RingBytes, base, func() bool { return s.source.Progress(shared).Settled })
 	if err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	stream, end := context.WithCancel(gctx)
 	g.Go(func() error {
-		err := s.source.Stream(stream, "shared", base, wanted(duties), log.Append)
+		err := s.source.Stream(stream, shared, base, wanted(duties), log.Append)
 		if stream.Err() != nil && gctx.Err() == nil {
 			err = nil
 		}
@@ -378,7 +381,7 @@ type dutyFeed struct {
 	s        *sourceRun
 	id       cluster.DutyID
 	cursor   *relay.Cursor
-	shared   *relay.Log
+	log      *relay.Log // of the session
 	draining context.Context
 	close    func()
 }
@@ -397,7 +400,7 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 		return nil, false, nil
 	}
 	want := func(t event.TableName) bool { return t == table }
-	f := &dutyFeed{s: s, id: id, shared: x.log, draining: s.n.draining, close: func() {}}
+	f := &dutyFeed{s: s, id: id, log: x.log, draining: s.n.draining, close: func() {}}
 	cursor, err := x.log.NewCursor(from, want)
 	if errors.Is(err, relay.ErrBehind) {
 		cursor, err = s.catchUp(ctx, f, from, want)
@@ -414,11 +417,8 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 
 // catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
 func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
-	source, err := s.n.parts.Source(s.name, s.cfg)
-	if err != nil {
-		return nil, err
-	}
-	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return source.Progress().Settled })
+	stream := f.id.String()
+	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
 	if err != nil {
 		return nil, err
 	}
@@ -426,20 +426,20 @@ func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Positio
 	if err != nil {
 		return nil, err
 	}
-	cursor.Until = f.shared.Holds
+	cursor.Until = f.log.Holds
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	s.log.Info("catch-up begins", "duty", f.id.String(), "from", from.String())
+	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
 	s.countCatchUps(1)
 	go func() {
 		defer close(done)
-		private.Close(source.Stream(ctx, f.id.String(), from, want, private.Append))
+		private.Close(s.source.Stream(ctx, stream, from, want, private.Append))
 	}()
 	f.close = func() {
 		cancel()
 		<-done
 		s.countCatchUps(-1)
-		s.log.Info("catch-up ends", "duty", f.id.String())
+		s.log.Info("catch-up ends", "duty", stream)
 	}
 	return cursor, nil
 }
@@ -447,7 +447,7 @@ func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Positio
 func (s *sourceRun) countCatchUps(by int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.caughtUps += by
+	s.catchUps += by
 }
 
 // Next implements sink.Feed. It ends the feed when the node is told to stop.
@@ -466,7 +466,7 @@ func (f *dutyFeed) Next(ctx context.Context) (event.Batch, error) {
 func (f *dutyFeed) Ack(ctx context.Context, seq uint64) error { return f.cursor.Ack(ctx, seq) }
 
 // Newest implements sink.Feed. The shared stream is ahead of a catch-up.
-func (f *dutyFeed) Newest() (event.Version, bool) { return f.shared.Newest() }
+func (f *dutyFeed) Newest() (event.Version, bool) { return f.log.Newest() }
 
 // Close implements sink.Feed and keeps the position that was reached.
 func (f *dutyFeed) Close() error {

@@ -170,7 +170,7 @@ func (r *dutyRun) enter(stage status.Stage, waiting string, err error) bool {
 // stream follows the source with a worker until its feed ends.
 func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
 	mc := v.Config.Mappings[r.id.Mapping]
-	m, err := n.parts.Mapping(r.id.Mapping, mc)
+	m, err := n.parts.Mapping(r.id.Mapping, mc, v.Config.Sources[r.id.Source])
 	if err != nil {
 		return &event.StopError{Reason: fmt.Sprintf("mapping %s: %s", r.id.Mapping, err)}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"canalgo/event"
 	"canalgo/mapping"
@@ -89,3 +90,8 @@ func (s *Sink) Write(_ context.Context, changes []mapping.Change) error {
 
 // Close closes the file.
 func (s *Sink) Close() error { return s.close() }
+
+// Limits returns what a worker may write at once: one write at a time keeps the lines in order.
+func (s *Sink) Limits() sink.Limits {
+	return sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1000, InFlight: 1, Linger: 10 * time.Millisecond}
+}
