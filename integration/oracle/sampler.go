@@ -1,0 +1,234 @@
+package oracle
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"canalgo/integration/component"
+	"canalgo/status"
+)
+
+// Reporter is asked what the node reports; *harness.Node is one.
+type Reporter interface {
+	Status(ctx context.Context) (status.Report, error)
+}
+
+// A Sampler looks again and again at some documents and at the saved positions, while Run runs, and notes what went back.
+type Sampler struct {
+	Elasticsearch *component.Elasticsearch
+	Index         string
+	IDs           []string // documents with a number in the field ver
+	Node          Reporter
+
+	mu        sync.Mutex
+	documents map[string]seen
+	positions map[string]reached
+	backward  []string
+	looks     int // at documents
+	reports   int
+}
+
+type seen struct{ version, ver int64 }
+
+type reached struct {
+	version, position string
+	epoch, count      uint64
+}
+
+// Run samples until ctx ends. A server or node that does not answer is asked again; the sampler's own mistakes are errors.
+func (s *Sampler) Run(ctx context.Context) error {
+	s.documents, s.positions = make(map[string]seen), make(map[string]reached)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.lookAtDocuments(ctx); err != nil {
+			return err
+		}
+		if err := s.lookAtPositions(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Err says what went back, or that too little was seen to say that nothing did.
+func (s *Sampler) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case len(s.backward) > 0:
+		return fmt.Errorf("went back %d times:\n%s", len(s.backward), strings.Join(s.backward[:min(keep, len(s.backward))], "\n"))
+	case s.looks < 10 || s.reports < 10 || len(s.documents) == 0 || len(s.positions) == 0:
+		return fmt.Errorf("only %d looks at %d documents and %d reports of %d positions", s.looks, len(s.documents), s.reports, len(s.positions))
+	}
+	return nil
+}
+
+func (s *Sampler) lookAtDocuments(ctx context.Context) error {
+	data, err := s.Elasticsearch.Request(ctx, http.MethodPost, "/"+s.Index+"/_mget", map[string]any{"ids": s.IDs})
+	if err != nil {
+		return nil // it is away, or the index is not there yet
+	}
+	var answer struct {
+		Docs []struct {
+			ID      string `json:"_id"`
+			Version int64  `json:"_version"`
+			Found   bool   `json:"found"`
+			Source  struct {
+				Ver int64 `json:"ver"`
+			} `json:"_source"`
+		}
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("sample %s: %w", s.Index, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+	for _, d := range answer.Docs {
+		if !d.Found {
+			continue
+		}
+		now, last := seen{d.Version, d.Source.Ver}, s.documents[d.ID]
+		if now.version < last.version || now.ver < last.ver {
+			s.backward = append(s.backward, fmt.Sprintf("document %s: version %d with ver %d after version %d with ver %d", d.ID, now.version, now.ver, last.version, last.ver))
+		}
+		s.documents[d.ID] = now
+	}
+	return nil
+}
+
+func (s *Sampler) lookAtPositions(ctx context.Context) error {
+	report, err := s.Node.Status(ctx)
+	if err != nil {
+		return nil // it is away
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports++
+	for _, d := range report.Duties {
+		if d.Kind != "stream" || d.Version == "" {
+			continue
+		}
+		now := reached{version: d.Version, position: d.Position}
+		if _, err := fmt.Sscanf(d.Version, "%d.%d", &now.epoch, &now.count); err != nil {
+			return fmt.Errorf("sample %s: version %q: %w", d.ID, d.Version, err)
+		}
+		if now.before(s.positions[d.ID]) {
+			last := s.positions[d.ID]
+			s.backward = append(s.backward, fmt.Sprintf("duty %s: position %s (%s) after %s (%s)", d.ID, now.position, now.version, last.position, last.version))
+		}
+		s.positions[d.ID] = now
+	}
+	return nil
+}
+
+func (r reached) before(last reached) bool {
+	switch {
+	case r.epoch != last.epoch:
+		return r.epoch < last.epoch
+	case r.count != last.count:
+		return r.count < last.count
+	}
+	before, err := fileBefore(r.position, last.position)
+	return err == nil && before // a position without a file has only its version
+}
+
+// fileBefore compares two positions FILE:OFFSET of one server.
+func fileBefore(a, b string) (bool, error) {
+	fileA, offsetA, err := cutPosition(a)
+	if err != nil {
+		return false, err
+	}
+	fileB, offsetB, err := cutPosition(b)
+	if err != nil {
+		return false, err
+	}
+	if fileA != fileB {
+		return len(fileA) < len(fileB) || len(fileA) == len(fileB) && fileA < fileB, nil
+	}
+	return offsetA < offsetB, nil
+}
+
+func cutPosition(s string) (file string, offset uint64, err error) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 1 {
+		return "", 0, fmt.Errorf("position %q is not FILE:OFFSET", s)
+	}
+	offset, err = strconv.ParseUint(s[i+1:], 10, 64)
+	return s[:i], offset, err
+}
+
+// Quiet waits until every stream duty's saved position has reached the end of the server's log, and every load is done. The
+// caller has stopped all that writes. A transaction on a table that no mapping names comes first: behind it, the end of
+// the log is the end of a transaction in every case.
+func Quiet(ctx context.Context, db *component.MySQL, node Reporter) error {
+	if err := db.Exec("CREATE DATABASE IF NOT EXISTS oracle", "CREATE TABLE IF NOT EXISTS oracle.marker (n INT AUTO_INCREMENT PRIMARY KEY)",
+		"INSERT INTO oracle.marker VALUES (NULL)"); err != nil {
+		return fmt.Errorf("mark the end: %w", err)
+	}
+	result, err := db.Query("SHOW BINARY LOG STATUS")
+	if err != nil {
+		return err
+	}
+	file, err := result.GetString(0, 0)
+	if err != nil {
+		return err
+	}
+	offset, err := result.GetUint(0, 1)
+	if err != nil {
+		return err
+	}
+	end := fmt.Sprintf("%s:%d", file, offset)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		report, err := node.Status(ctx)
+		if err == nil {
+			err = settled(report, end)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s is written: %w: %w", end, ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// settled says which duty has not come to the end.
+func settled(report status.Report, end string) error {
+	streams := 0
+	for _, d := range report.Duties {
+		if d.Kind != "stream" {
+			if d.Load != nil && d.Load.Phase != "done" {
+				return fmt.Errorf("%s is %s after %d rows (%s %s)", d.ID, d.Load.Phase, d.Load.Rows, d.Stage, d.LastError)
+			}
+			continue
+		}
+		streams++
+		before, err := fileBefore(d.Position, end)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.ID, err)
+		}
+		if before {
+			return fmt.Errorf("%s has come to %s (%s, waiting for %q, last error %q)", d.ID, d.Position, d.Stage, d.WaitingFor, d.LastError)
+		}
+	}
+	if streams == 0 {
+		return fmt.Errorf("there is no stream duty")
+	}
+	return nil
+}
