@@ -38,3 +38,6 @@ func (n *Node) ApplyRaw(data []byte) error {
 
 // EncodeEntry is encodeEntry.
 var EncodeEntry = encodeEntry
+
+// BreakDisk makes every later write to the log fail.
+func (n *Node) BreakDisk() error { return n.store.BoltStore.Close() }

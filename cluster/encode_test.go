@@ -1,0 +1,227 @@
+package cluster_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"hash/crc32"
+	"reflect"
+	"strings"
+	"testing"
+
+	"canalgo/cluster"
+	"canalgo/event"
+)
+
+// sealed appends the right checksum.
+func sealed(parts ...string) []byte {
+	data := []byte(strings.Join(parts, ""))
+	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+func TestDutyIDText(t *testing.T) {
+	for text, want := range map[string]cluster.DutyID{"shop/orders": orders, "shop/orders#load": ordersLoad} {
+		got, err := cluster.ParseDutyID(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("%s: got %+v (%s), %v", text, got, got, err)
+		}
+	}
+	for _, text := range []string{"", "shop", "shop/", "/orders", "shop/orders/x", "shop/orders#loa", "Shop/orders", "shop/orders#load#load"} {
+		if got, err := cluster.ParseDutyID(text); err == nil {
+			t.Errorf("%q is %+v", text, got)
+		}
+	}
+	data, err := json.Marshal(map[cluster.DutyID]int{orders: 1, ordersLoad: 2})
+	if want := `{"shop/orders":1,"shop/orders#load":2}`; err != nil || string(data) != want {
+		t.Errorf("as keys %s, %v, want %s", data, err, want)
+	}
+	var back map[cluster.DutyID]int
+	if err := json.Unmarshal(data, &back); err != nil || back[orders] != 1 || back[ordersLoad] != 2 {
+		t.Errorf("from keys %v, %v", back, err)
+	}
+	if _, err := json.Marshal(cluster.DutyID{}); err == nil {
+		t.Error("a duty without names has a text")
+	}
+	if orders.Compare(ordersLoad) >= 0 || ordersLoad.Compare(users) >= 0 || users.Compare(users) != 0 {
+		t.Error("not ordered by text")
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	good, err := cluster.Encode(cluster.Release{IDs: []uint64{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sealed("\x01\x0a", `{"IDs":[1]}`); !bytes.Equal(good, want) {
+		t.Errorf("encoded %q, want %q", good, want)
+	}
+	flipped := bytes.Clone(good)
+	flipped[5] ^= 1
+	for _, test := range []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"nothing", nil, cluster.ErrMalformed},
+		{"too short", good[:5], cluster.ErrMalformed},
+		{"cut", good[:len(good)-1], cluster.ErrMalformed},
+		{"flipped bit", flipped, cluster.ErrMalformed},
+		{"newer", sealed("\x02\x0a{}"), cluster.ErrNewerVersion},
+		{"newer of another layout", []byte{9}, cluster.ErrNewerVersion},
+		{"version 0", sealed("\x00\x0a{}"), cluster.ErrMalformed},
+		{"no such type", sealed("\x01\x63{}"), cluster.ErrMalformed},
+		{"unknown key", sealed("\x01\x0a", `{"Ids":[1],"X":2}`), cluster.ErrMalformed},
+		{"wrong type", sealed("\x01\x0a", `{"IDs":"1"}`), cluster.ErrMalformed},
+		{"null", sealed("\x01\x0a", `null`), cluster.ErrMalformed},
+		{"two values", sealed("\x01\x0a", `{"IDs":[1]}{}`), cluster.ErrMalformed},
+		{"no such GTID set", sealed("\x01\x03", `{"GTIDs":["a"],"Saves":{"a/b":{"Epoch":1,"Position":{"gtids":"#1"}}}}`), cluster.ErrMalformed},
+		{"no such duty", sealed("\x01\x03", `{"Saves":{"a":{"Epoch":1}}}`), cluster.ErrMalformed},
+		{"too long", sealed("\x01\x0a{", strings.Repeat(" ", cluster.MaxCommand), "}"), cluster.ErrMalformed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if cmd, err := cluster.Decode(test.data); !errors.Is(err, test.want) {
+				t.Errorf("got %+v, %v, want %v", cmd, err, test.want)
+			}
+		})
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	for name, cmd := range map[string]cluster.Command{
+		"nothing":         nil,
+		"a bad duty":      cluster.SetIndex{Duty: cluster.DutyID{Source: "a b"}},
+		"a large one":     cluster.SetIndex{Duty: orders, UUID: strings.Repeat("x", cluster.MaxCommand)},
+		"bad settings":    cluster.SetConfig{Config: cluster.Config{Sources: map[string]cluster.SourceConfig{"a": {Spec: cluster.Spec{Settings: []byte("{")}}}}},
+		"bad quarantined": cluster.SetAside{Entries: []cluster.Quarantined{{}}},
+	} {
+		if _, err := cluster.Encode(cmd); !errors.Is(err, cluster.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Many duties that stand at one GTID set name it once.
+func TestGTIDSetsAreStoredOnce(t *testing.T) {
+	set := strings.Repeat("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,", 500)
+	p := at(100, 1, 10)
+	p.GTIDs = set
+	saves := cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{orders: {Epoch: 1, Position: p}, users: {Epoch: 1, Position: p}}}
+	data, err := cluster.Encode(saves)
+	if err != nil || len(data) > len(set)+1000 {
+		t.Errorf("command of %d bytes for a set of %d, %v", len(data), len(set), err)
+	}
+	if got := throughBytes(t, saves); !reflect.DeepEqual(got, saves) {
+		t.Errorf("decoded %+v", got)
+	}
+	s := after(t, running(t), saves)
+	data, err = cluster.EncodeSnapshot(s)
+	if err != nil || len(data) > len(set)+3000 {
+		t.Errorf("snapshot of %d bytes for a set of %d, %v", len(data), len(set), err)
+	}
+	if got := throughSnapshot(t, s).Duties[users].Position.GTIDs; got != set {
+		t.Errorf("restored a set of %d bytes, want %d", len(got), len(set))
+	}
+}
+
+func TestDecodeSnapshotRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"nothing", nil, cluster.ErrMalformed},
+		{"newer", sealed("\x02{}"), cluster.ErrNewerVersion},
+		{"version 0", sealed("\x00{}"), cluster.ErrMalformed},
+		{"checksum", []byte("\x01{}abcd"), cluster.ErrMalformed},
+		{"unknown key", sealed("\x01", `{"state":{"new":1}}`), cluster.ErrMalformed},
+		{"no such GTID set", sealed("\x01", `{"state":{"config":{"version":1},"duties":{"a/b":{"assignment":{},"position":{"gtids":"#0"}}}}}`), cluster.ErrMalformed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := cluster.DecodeSnapshot(test.data); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+func TestBoard(t *testing.T) {
+	var b cluster.Board
+	v, changed := b.View()
+	if v.Applied != 0 {
+		t.Errorf("a new board shows %+v", v)
+	}
+	b.Update(func(v *cluster.View) { v.Applied = 5 })
+	select {
+	case <-changed:
+	default:
+		t.Error("the channel is open after a change")
+	}
+	v, changed = b.View()
+	select {
+	case <-changed:
+		t.Error("the channel is closed before a change")
+	default:
+	}
+	if v.Applied != 5 {
+		t.Errorf("shows %d, want 5", v.Applied)
+	}
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	for _, cmd := range []cluster.Command{
+		cluster.SetConfig{Config: shop("orders")},
+		cluster.OpenEpoch{Source: "shop", ServerUUID: "s1", Start: event.Position{File: "f", Offset: 4}},
+		save(orders, 1, at(1, 2, 3)), assign(orders, "a", 1), cluster.SetPaused{What: "sink/es", Paused: true},
+		cluster.StartLoad{Source: "shop", Mapping: "orders"},
+		cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Phase: cluster.LoadDone, Runs: 1}},
+		cluster.SetIndex{Duty: orders, UUID: "u"}, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}}},
+		cluster.Release{IDs: []uint64{1}},
+	} {
+		data, err := cluster.Encode(cmd)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data[:len(data)-4])
+	}
+	state, err := cluster.State{}.Apply(cluster.SetConfig{Config: shop("orders")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		cmd, err := cluster.Decode(sealed(string(body)))
+		if err != nil {
+			if !errors.Is(err, cluster.ErrMalformed) && !errors.Is(err, cluster.ErrNewerVersion) {
+				t.Errorf("refused by %v", err)
+			}
+			return
+		}
+		next, err := state.Apply(cmd)
+		if err != nil && !errors.Is(err, cluster.ErrRefused) {
+			t.Errorf("apply: %v", err)
+		}
+		throughSnapshot(t, next)
+	})
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	state, err := cluster.State{}.Apply(cluster.SetConfig{Config: shop("orders")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := cluster.EncodeSnapshot(state)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data[:len(data)-4])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := cluster.DecodeSnapshot(sealed(string(body)))
+		if err != nil {
+			if !errors.Is(err, cluster.ErrMalformed) && !errors.Is(err, cluster.ErrNewerVersion) {
+				t.Errorf("refused by %v", err)
+			}
+			return
+		}
+		throughSnapshot(t, s)
+	})
+}
