@@ -249,7 +249,7 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 	have := v.Sources[s.name]
 	open := cluster.OpenEpoch{Source: s.name, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID}
 	switch {
-	case have.Epoch == 0:
+	case have.ServerUUID == "":
 		start, err := s.source.Resolve(ctx, "")
 		if err != nil {
 			return false, fmt.Errorf("resolve start: %w", err)

@@ -1,0 +1,506 @@
+package node_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"canalgo/cluster"
+	"canalgo/cluster/memory"
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/node"
+	"canalgo/sink"
+	"canalgo/status"
+)
+
+var table = event.TableName{Schema: "shop", Name: "user"}
+
+// world is a server with a log of one-row transactions, and a destination.
+type world struct {
+	mu      sync.Mutex
+	log     []string // the document that the n-th transaction writes, "" for another table
+	grown   chan struct{}
+	uuid    string
+	broken  error // what Stream ends with
+	docs    map[string]event.Version
+	rows    map[string]string // for loads
+	starts  []event.Position  // of the streams
+	refuse  string            // document that the destination refuses
+	index   string            // UUID
+	blocked chan struct{}     // writes wait for it when not nil
+}
+
+func newWorld() *world {
+	return &world{grown: make(chan struct{}), uuid: "server-1", docs: map[string]event.Version{}, rows: map[string]string{}}
+}
+
+func (w *world) commit(documents ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, documents...)
+	close(w.grown)
+	w.grown = make(chan struct{})
+}
+
+func (w *world) document(id string) (event.Version, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, ok := w.docs[id]
+	return v, ok
+}
+
+// source implements node.Source.
+type source struct{ *world }
+
+func (s source) Server(context.Context) (node.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return node.Server{UUID: s.uuid, Version: "9.7"}, nil
+}
+
+func (s source) Resolve(context.Context, string) (event.Position, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return event.Position{ServerUUID: s.uuid, File: "binlog.000001", Offset: uint64(len(s.log))}, nil
+}
+
+func (s source) Stream(ctx context.Context, _ string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error {
+	s.mu.Lock()
+	s.starts = append(s.starts, from)
+	s.mu.Unlock()
+	if !want(table) {
+		return errors.New("the mapped table is not wanted")
+	}
+	for at := from; ; {
+		s.mu.Lock()
+		grown, broken := s.grown, s.broken
+		var document string
+		ready := at.Offset < uint64(len(s.log))
+		if ready {
+			document = s.log[at.Offset]
+		}
+		s.mu.Unlock()
+		if broken != nil {
+			return broken
+		}
+		if !ready {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-grown:
+			}
+			continue
+		}
+		at.Offset++
+		at.Count++
+		b := event.Batch{End: at, Bytes: 10}
+		if document != "" {
+			b.Events = []event.Event{{Kind: event.Rows, Table: table, Version: at.Version(), Raw: []byte(document)}}
+		}
+		if err := emit(ctx, b); err != nil {
+			return err
+		}
+	}
+}
+
+func (s source) Describe(context.Context, event.TableName) (*event.Table, error) {
+	return &event.Table{Name: table, Columns: []event.Column{{Name: "id", Type: event.Char}}, Key: []int{0}}, nil
+}
+
+func (s source) Rows(context.Context, event.TableName) (uint64, error) {
+	return uint64(len(s.rows)), nil
+}
+
+func (s source) Logs(context.Context) ([]node.LogFile, time.Duration, error) {
+	return []node.LogFile{{Name: "binlog.000001", Size: 1000}}, time.Hour, nil
+}
+
+func (s source) Progress(string) node.SourceProgress {
+	return node.SourceProgress{Connected: true, Settled: true}
+}
+
+var errLost = errors.New("purged")
+
+func (s source) Lost(err error) bool { return errors.Is(err, errLost) }
+
+func (s source) Select(_ context.Context, _, query string, _ []event.Column, row func([]any) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if strings.Contains(query, "WHERE") && !strings.Contains(query, " = ") {
+		return nil
+	}
+	for id := range s.rows {
+		if strings.Contains(query, " = ") && !strings.Contains(query, fmt.Sprintf("%x", id)) {
+			continue
+		}
+		if err := row([]any{id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type decoder struct{}
+
+func (decoder) Decode(events []event.Event) ([]event.Row, error) {
+	var rows []event.Row
+	t := &event.Table{Name: table, Columns: []event.Column{{Name: "id", Type: event.Char}}, Key: []int{0}}
+	for _, e := range events {
+		rows = append(rows, event.Row{Table: t, Op: event.Insert, Version: e.Version, After: []any{string(e.Raw)}})
+	}
+	return rows, nil
+}
+
+type rule struct{}
+
+func (rule) Map(rows []event.Row) ([]mapping.Change, error) {
+	var out []mapping.Change
+	for i := range rows {
+		out = append(out, mapping.Change{Op: mapping.Write, Index: "i", ID: rows[i].After[0].(string), Version: rows[i].Version, Body: []byte("{}"), Row: &rows[i]})
+	}
+	return out, nil
+}
+func (rule) Table() event.TableName                          { return table }
+func (rule) Index() string                                   { return "i" }
+func (rule) Bind(*event.Table) error                         { return nil }
+func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
+func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
+func (rule) Nulled() uint64                                  { return 0 }
+
+// destination implements node.Sink and node.Indexer.
+type destination struct{ *world }
+
+func (d destination) Write(ctx context.Context, changes []mapping.Change) error {
+	d.mu.Lock()
+	blocked := d.blocked
+	d.mu.Unlock()
+	if blocked != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-blocked:
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var partial sink.PartialError
+	for _, c := range changes {
+		if c.ID == d.refuse {
+			partial.Rejected = append(partial.Rejected, sink.Rejection{Change: c, Reason: "strict"})
+			continue
+		}
+		d.docs[c.ID] = max(d.docs[c.ID], c.Version)
+	}
+	if len(partial.Rejected) > 0 {
+		return &partial
+	}
+	return nil
+}
+
+func (d destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for id, v := range d.docs {
+		if v < before {
+			delete(d.docs, id)
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (d destination) Close() error { return nil }
+
+func (d destination) Limits() sink.Limits {
+	return sink.Limits{BulkBytes: 1 << 20, BulkDocs: 100, InFlight: 2, Linger: time.Millisecond}
+}
+
+func (d destination) IndexUUID(context.Context, string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.index, nil
+}
+
+func (d destination) CreateIndex(context.Context, string, []byte) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.index += "x"
+	return d.index, nil
+}
+
+type parts struct{ *world }
+
+func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source{p.world}, nil }
+func (p parts) Sink(string, cluster.SinkConfig) (node.Sink, error)       { return destination{p.world}, nil }
+func (p parts) Mapping(string, cluster.MappingConfig, cluster.SourceConfig) (node.Mapping, error) {
+	return rule{}, nil
+}
+func (p parts) Decoder() sink.Decoder { return decoder{} }
+
+func seed(load string) cluster.Config {
+	return cluster.Config{
+		Sources:  map[string]cluster.SourceConfig{"shop": {Spec: cluster.Spec{Settings: json.RawMessage(`{}`)}}},
+		Sinks:    map[string]cluster.SinkConfig{"es": {Type: "fake", Spec: cluster.Spec{Settings: json.RawMessage(`{}`)}}},
+		Mappings: map[string]cluster.MappingConfig{"user": {Source: "shop", Sink: "es", Load: load, Spec: cluster.Spec{Settings: json.RawMessage(`{}`)}}},
+	}
+}
+
+// start runs a node until the test ends, or until the returned function is called.
+func start(t *testing.T, w *world, members *memory.Cluster, load string) (*node.Node, func()) {
+	t.Helper()
+	n, err := node.New(node.Config{ID: "n1", Version: "test", Seed: seed(load), Log: hclog.NewNullLogger()}, members.Member(0), parts{w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return n, stop
+}
+
+// eventually waits, in virtual time, for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for range 6000 {
+		if condition() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+	}
+	t.Fatalf("not within a minute: %s", what)
+}
+
+var stream = cluster.DutyID{Source: "shop", Mapping: "user", Kind: cluster.Stream}
+
+func has(w *world, ids ...string) func() bool {
+	return func() bool {
+		for _, id := range ids {
+			if _, ok := w.document(id); !ok {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func TestNodeFollowsAndGoesOnWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, members := newWorld(), memory.New("n1")
+		w.commit("before")
+		_, stop := start(t, w, members, "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		w.commit("a", "", "b")
+		eventually(t, "a and b", has(w, "a", "b"))
+		if _, ok := w.document("before"); ok {
+			t.Error("what was there before \"current\" was written")
+		}
+		stop()
+		v, _ := members.Member(0).View()
+		if got := v.Duties[stream].Position.Offset; got != 4 {
+			t.Errorf("saved position %d after a clean stop, want 4", got)
+		}
+		w.commit("c")
+		w.mu.Lock()
+		w.docs = map[string]event.Version{}
+		w.mu.Unlock()
+		start(t, w, members, "")
+		eventually(t, "c", has(w, "c"))
+		if _, ok := w.document("a"); ok {
+			t.Error("a was written again after a clean stop")
+		}
+	})
+}
+
+func TestIdleTableMovesThePosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, members := newWorld(), memory.New("n1")
+		n, _ := start(t, w, members, "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		w.commit("", "", "")
+		eventually(t, "position moves", func() bool { return n.View().Duties[stream].Position.Offset == 3 })
+	})
+}
+
+func TestPauseAndResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		for _, what := range []string{"mapping/user", "sink/es", "source/shop"} {
+			if err := n.SetPaused(t.Context(), what, true); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "paused", func() bool { d, _ := n.Report().Duty("shop/user"); return d.Stage == status.Paused })
+			w.commit(what)
+			time.Sleep(10 * time.Second)
+			if _, ok := w.document(what); ok {
+				t.Errorf("%s is paused, and written", what)
+			}
+			if err := n.SetPaused(t.Context(), what, false); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, what+" goes on", has(w, what))
+		}
+		if err := n.SetPaused(t.Context(), "sink/nothing", true); !errors.Is(err, node.ErrNotFound) {
+			t.Errorf("got %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func TestInitialLoadWritesRowsAndSweeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.rows["a"], w.rows["b"] = "", ""
+		w.docs["orphan"] = 1
+		w.index = "adopted"
+		n, _ := start(t, w, memory.New("n1"), "initial")
+		eventually(t, "load done", func() bool { d, _ := n.Report().Duty("shop/user#load"); return d.Stage == status.Done })
+		if !has(w, "a", "b")() || has(w, "orphan")() {
+			t.Errorf("documents: %v", w.docs)
+		}
+	})
+}
+
+func TestRefusedDocumentIsSetAsideAndRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.refuse = "bad"
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		w.commit("bad", "good")
+		eventually(t, "good", has(w, "good"))
+		eventually(t, "bad set aside", func() bool { return len(n.Quarantine()) == 1 })
+		q := n.Quarantine()[0]
+		if q.Document != "bad" || q.Reason != "strict" || q.Table != "shop.user" || len(q.Key) != 1 || q.Position.IsZero() {
+			t.Errorf("set aside: %+v", q)
+		}
+		w.mu.Lock()
+		w.refuse = ""
+		w.rows["bad"] = ""
+		w.mu.Unlock()
+		if done, err := n.RetryQuarantine(t.Context(), []uint64{q.ID}); done != 1 || err != nil {
+			t.Fatalf("retried %d, %v", done, err)
+		}
+		if !has(w, "bad")() || len(n.Quarantine()) != 0 {
+			t.Errorf("documents %v, set aside %v", w.docs, n.Quarantine())
+		}
+	})
+}
+
+func TestLostPositionNeedsALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		w.mu.Lock()
+		w.broken = errLost
+		w.mu.Unlock()
+		w.commit("missed")
+		eventually(t, "needs load", func() bool {
+			d, _ := n.Report().Duty("shop/user")
+			return d.Stage == status.NeedsLoad && strings.Contains(d.LastError, "purged")
+		})
+		if !n.Report().Stuck() {
+			t.Error("the report does not say that something is stuck")
+		}
+		w.mu.Lock()
+		w.broken = nil
+		w.rows["missed"] = ""
+		w.mu.Unlock()
+		if _, err := n.StartLoad(t.Context(), "shop", "user"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "loaded", has(w, "missed"))
+		w.commit("later")
+		eventually(t, "streams again", has(w, "later"))
+	})
+}
+
+func TestMissingIndexNeedsALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "index made", func() bool { return n.View().Duties[stream].Index == "x" })
+		w.mu.Lock()
+		w.index = "other"
+		w.mu.Unlock()
+		eventually(t, "needs load", func() bool { d, _ := n.Report().Duty("shop/user"); return d.Stage == status.NeedsLoad })
+	})
+}
+
+func TestSlowWriteIsFinishedBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, members := newWorld(), memory.New("n1")
+		_, stop := start(t, w, members, "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		release := make(chan struct{})
+		w.mu.Lock()
+		w.blocked = release
+		w.mu.Unlock()
+		w.commit("slow")
+		time.Sleep(time.Second)
+		go func() {
+			time.Sleep(time.Second)
+			close(release)
+		}()
+		stop()
+		v, _ := members.Member(0).View()
+		if !has(w, "slow")() || v.Duties[stream].Position.Offset != 1 {
+			t.Errorf("documents %v, position %d: the write in flight was not finished and saved", w.docs, v.Duties[stream].Position.Offset)
+		}
+	})
+}
+
+func TestRebalance(t *testing.T) {
+	duty := func(n int, at string) (cluster.DutyID, cluster.Duty) {
+		return cluster.DutyID{Source: "s", Mapping: fmt.Sprintf("m%02d", n), Kind: cluster.Stream}, cluster.Duty{Assignment: cluster.Assignment{Node: at, Epoch: 1, ConfigVersion: 1}}
+	}
+	duties := map[cluster.DutyID]cluster.Duty{}
+	for n := range 12 {
+		id, d := duty(n, "")
+		duties[id] = d
+	}
+	nodes := []string{"a", "b", "c"}
+	first := node.Rebalance(duties, nodes, 1)
+	count := map[string]int{}
+	for id, a := range first {
+		count[a.Node]++
+		duties[id] = cluster.Duty{Assignment: a}
+	}
+	if count["a"] != 4 || count["b"] != 4 || count["c"] != 4 {
+		t.Errorf("spread %v, want 4 each", count)
+	}
+	if again := node.Rebalance(duties, nodes, 1); len(again) != 0 {
+		t.Errorf("moved without a reason: %v", again)
+	}
+	moved := node.Rebalance(duties, []string{"a", "c"}, 1)
+	if len(moved) != 4 {
+		t.Errorf("%d duties moved when b left, want its 4", len(moved))
+	}
+	for id, a := range moved {
+		if duties[id].Assignment.Node != "b" || a.Epoch != duties[id].Assignment.Epoch+1 {
+			t.Errorf("%s moved from %s to %+v", id, duties[id].Assignment.Node, a)
+		}
+	}
+}
