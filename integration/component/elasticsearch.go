@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"canalgo/integration/process"
 )
 
 // ElasticsearchOptions change how a server is started; the zero value has no security and a heap of 1 GiB.
@@ -31,7 +33,7 @@ type Elasticsearch struct {
 
 	user, password string
 	client         *http.Client
-	process        process
+	process        process.Process
 }
 
 // StartElasticsearch starts a single node on the data folder below dir, which may be there from an earlier start, and
@@ -51,11 +53,11 @@ func StartElasticsearch(ctx context.Context, dir string, o ElasticsearchOptions)
 	if o.Heap == "" {
 		o.Heap = "1g"
 	}
-	e.process = process{
-		name:    "elasticsearch",
-		log:     filepath.Join(dir, "elasticsearch.log"),
-		command: func() *exec.Cmd { return e.command(elasticsearchHome(install), o.Heap) },
-		ready: func(ctx context.Context) error {
+	e.process = process.Process{
+		Name:    "elasticsearch",
+		Log:     filepath.Join(dir, "elasticsearch.log"),
+		Command: func() *exec.Cmd { return e.command(elasticsearchHome(install), o.Heap) },
+		Ready: func(ctx context.Context) error {
 			_, err := e.Request(ctx, http.MethodGet, "/_cluster/health?wait_for_status=yellow&timeout=20s", nil)
 			return err
 		},
@@ -176,22 +178,22 @@ func (e *Elasticsearch) URL() string { return fmt.Sprintf("http://%s", e.Addr())
 func (e *Elasticsearch) Addr() string { return fmt.Sprintf("127.0.0.1:%d", e.Port) }
 
 // LogFile names the file with the server's output.
-func (e *Elasticsearch) LogFile() string { return e.process.log }
+func (e *Elasticsearch) LogFile() string { return e.process.Log }
 
 // PID is the server's process id, 0 while it does not run.
-func (e *Elasticsearch) PID() int { return e.process.pid() }
+func (e *Elasticsearch) PID() int { return e.process.PID() }
 
 // Start starts the server again on the same data and port.
-func (e *Elasticsearch) Start(ctx context.Context) error { return e.process.start(ctx) }
+func (e *Elasticsearch) Start(ctx context.Context) error { return e.process.Start(ctx) }
 
 // Stop shuts the server down in order and waits.
-func (e *Elasticsearch) Stop() error { return e.process.stop() }
+func (e *Elasticsearch) Stop() error { return e.process.Stop() }
 
 // Kill ends the server at once, as a crash would. A server that does not run is no error.
-func (e *Elasticsearch) Kill() error { return e.process.kill() }
+func (e *Elasticsearch) Kill() error { return e.process.Kill() }
 
 // Pause freezes the server: it keeps its connections and answers nothing until Continue.
-func (e *Elasticsearch) Pause() error { return e.process.signal(syscall.SIGSTOP) }
+func (e *Elasticsearch) Pause() error { return e.process.Signal(syscall.SIGSTOP) }
 
 // Continue ends a Pause.
-func (e *Elasticsearch) Continue() error { return e.process.signal(syscall.SIGCONT) }
+func (e *Elasticsearch) Continue() error { return e.process.Signal(syscall.SIGCONT) }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"canalgo/integration/process"
 )
 
 // The account that a test gives to canalgo: it may read the binary log and select, nothing else.
@@ -28,7 +30,7 @@ type MySQL struct {
 	Port   int    // on 127.0.0.1, the same over restarts
 	Socket string
 
-	process process
+	process process.Process
 }
 
 // StartMySQL starts a server on a fresh data folder below dir, or on the one that dir has from an earlier start, and
@@ -63,11 +65,11 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 		"--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=512M", "--innodb-redo-log-capacity=1G",
 		"--max-allowed-packet=1G")
 	argv = append(argv, args...)
-	m.process = process{
-		name:    "mysqld",
-		log:     filepath.Join(dir, "mysqld.log"),
-		command: func() *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
-		ready: func(ctx context.Context) error {
+	m.process = process.Process{
+		Name:    "mysqld",
+		Log:     filepath.Join(dir, "mysqld.log"),
+		Command: func() *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
+		Ready: func(ctx context.Context) error {
 			c, err := m.ConnectAs(ctx, "root", "")
 			if err != nil {
 				return err
@@ -109,25 +111,25 @@ func (m *MySQL) Addr() string { return fmt.Sprintf("127.0.0.1:%d", m.Port) }
 func (m *MySQL) CAFile() string { return filepath.Join(m.Dir, "data", "ca.pem") }
 
 // LogFile names the file with the server's error log.
-func (m *MySQL) LogFile() string { return m.process.log }
+func (m *MySQL) LogFile() string { return m.process.Log }
 
 // PID is the server's process id, 0 while it does not run.
-func (m *MySQL) PID() int { return m.process.pid() }
+func (m *MySQL) PID() int { return m.process.PID() }
 
 // Start starts the server again on the same data and port.
-func (m *MySQL) Start(ctx context.Context) error { return m.process.start(ctx) }
+func (m *MySQL) Start(ctx context.Context) error { return m.process.Start(ctx) }
 
 // Stop shuts the server down in order and waits.
-func (m *MySQL) Stop() error { return m.process.stop() }
+func (m *MySQL) Stop() error { return m.process.Stop() }
 
 // Kill ends the server at once, as a crash would. A server that does not run is no error.
-func (m *MySQL) Kill() error { return m.process.kill() }
+func (m *MySQL) Kill() error { return m.process.Kill() }
 
 // Pause stops the server's clock: it keeps its connections and answers nothing until Continue.
-func (m *MySQL) Pause() error { return m.process.signal(syscall.SIGSTOP) }
+func (m *MySQL) Pause() error { return m.process.Signal(syscall.SIGSTOP) }
 
 // Continue ends a Pause.
-func (m *MySQL) Continue() error { return m.process.signal(syscall.SIGCONT) }
+func (m *MySQL) Continue() error { return m.process.Signal(syscall.SIGCONT) }
 
 // Connect opens a connection as root, with utf8mb4 and without a database. The caller closes it.
 func (m *MySQL) Connect() (*client.Conn, error) {

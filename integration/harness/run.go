@@ -14,12 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
+	"canalgo/integration/process"
 	"canalgo/status"
 )
 
@@ -58,9 +57,7 @@ type Node struct {
 	binary string
 	client *http.Client
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd     // nil while nothing runs
-	done chan struct{} // closed when cmd has ended
+	process process.Process
 }
 
 // New writes dir/config.toml: sections, which must not hold [node], behind a [node] with a data folder below dir and a free
@@ -76,6 +73,15 @@ func New(dir, sections string) (*Node, error) {
 	}
 	defer l.Close()
 	n := &Node{Dir: dir, HTTP: l.Addr().String(), binary: binary, client: &http.Client{Timeout: 5 * time.Second}}
+	n.process = process.Process{
+		Name: "canalgo",
+		Log:  n.LogFile(),
+		Command: func() *exec.Cmd {
+			cmd := exec.Command(n.binary, "-config", n.Config())
+			cmd.Dir = n.Dir
+			return cmd
+		},
+	}
 	return n, n.Configure(sections)
 }
 
@@ -98,111 +104,65 @@ func (n *Node) Data() string { return filepath.Join(n.Dir, "data") }
 func (n *Node) LogFile() string { return filepath.Join(n.Dir, "canalgo.log") }
 
 // Start starts the process. It does not wait for anything.
-func (n *Node) Start() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd != nil {
-		return errors.New("start canalgo: it is running")
-	}
-	log, err := os.OpenFile(n.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return fmt.Errorf("start canalgo: %w", err)
-	}
-	defer log.Close()
-	cmd := exec.Command(n.binary, "-config", n.Config())
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started, done := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The kernel sends Pdeathsig when the thread that forked ends, so it stays with the process.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // its log tells how it ended
-			close(done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start canalgo: %w", err)
-	}
-	n.cmd, n.done = cmd, done
-	return nil
-}
+func (n *Node) Start() error { return n.process.Spawn() }
 
-// Kill ends the process by kill -9 and waits until it is gone.
-func (n *Node) Kill() error { return n.end(syscall.SIGKILL) }
+// Kill ends the process by kill -9 and waits until it is gone. One that had ended by itself is an error, one that was never
+// started is none.
+func (n *Node) Kill() error { return n.process.Kill() }
 
-// Stop ends the process in order and waits until it is gone; it is killed after half a minute, which is an error.
-func (n *Node) Stop() error { return n.end(syscall.SIGTERM) }
+// Stop ends the process in order and waits until it is gone; it is killed after a minute, which is an error.
+func (n *Node) Stop() error { return n.process.Stop() }
 
-func (n *Node) end(sig os.Signal) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return nil
-	}
-	err := n.cmd.Process.Signal(sig)
-	if errors.Is(err, os.ErrProcessDone) {
-		err = errors.New("it had ended by itself")
-	}
-	select {
-	case <-n.done:
-	case <-time.After(30 * time.Second):
-		err = errors.Join(errors.New("it was still there after 30 s and was killed"), n.cmd.Process.Kill())
-		<-n.done
-	}
-	n.cmd = nil
-	if err != nil {
-		return fmt.Errorf("send %v to canalgo: %w; the end of its log:\n%s", sig, err, n.LogTail(20))
-	}
-	return nil
-}
+// Pause stops the process's clock until Continue.
+func (n *Node) Pause() error { return n.process.Signal(syscall.SIGSTOP) }
+
+// Continue ends a Pause.
+func (n *Node) Continue() error { return n.process.Signal(syscall.SIGCONT) }
 
 // PID is the process's id, 0 while it does not run.
-func (n *Node) PID() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return 0
-	}
-	return n.cmd.Process.Pid
-}
+func (n *Node) PID() int { return n.process.PID() }
+
+// Ended returns a channel that is closed when the process has ended, by whatever cause.
+func (n *Node) Ended() <-chan struct{} { return n.process.Ended() }
+
+// ExitCode is the exit code of the process that ended last, -1 when a signal ended it or while it runs.
+func (n *Node) ExitCode() int { return n.process.ExitCode() }
 
 // LogTail returns the last lines that the process printed.
-func (n *Node) LogTail(lines int) string {
-	data, err := os.ReadFile(n.LogFile())
-	if err != nil {
-		return err.Error()
-	}
-	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
+func (n *Node) LogTail(lines int) string { return process.Tail(n.LogFile(), lines) }
 
 // Status asks for the report.
 func (n *Node) Status(ctx context.Context) (status.Report, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+"/status", nil)
+	data, err := n.Get(ctx, "/status")
 	if err != nil {
 		return status.Report{}, err
-	}
-	resp, err := n.client.Do(req)
-	if err != nil {
-		return status.Report{}, err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return status.Report{}, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return status.Report{}, fmt.Errorf("GET /status: %d %.200s", resp.StatusCode, data)
 	}
 	var report status.Report
 	if err := json.Unmarshal(data, &report); err != nil {
 		return status.Report{}, fmt.Errorf("GET /status: %w", err)
 	}
 	return report, nil
+}
+
+// Get returns the body of a path on the node's HTTP port; an answer other than 200 is an error.
+func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := n.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: %w", path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %d %.300s", path, resp.StatusCode, data)
+	}
+	return data, nil
 }
 
 // Output is what a command printed, and how it ended.

@@ -162,7 +162,7 @@ func TestAnswerIsHeldWhileTheSenderDies(t *testing.T) {
 		_, _, err := bulk(ctx, p, index("a", 5))
 		failed <- err
 	}()
-	if err := hold.Wait(t.Context()); err != nil {
+	if err := hold.Wait(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Stats().InFlight; got != 1 {
@@ -194,7 +194,7 @@ func TestStragglerIsRefusedByItsVersionOnly(t *testing.T) {
 				defer close(failed)
 				bulk(ctx, p, index("a", 5))
 			}()
-			if err := hold.Wait(t.Context()); err != nil {
+			if err := hold.Wait(soon(t)); err != nil {
 				t.Fatal(err)
 			}
 			kill()
@@ -304,11 +304,18 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
+// soon is a context that ends a wait in vain.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // waitFor polls, because the proxy has no event for it.
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
+	ctx := soon(t)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !done() {
