@@ -157,8 +157,15 @@ func TestCommands(t *testing.T) {
 		{"apply what", nil, nil, []string{"apply"}, 2, nil, "canalgo: write canalgo apply FILE\n", nil},
 		{"apply nothing", nil, nil, []string{"apply", file + ".gone"}, 2, nil, "c.toml.gone: no such file", nil},
 		{"load", []status.Report{
-			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Working, Load: &status.Load{Phase: "copying", Rows: 50, Total: 200}}}},
-			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Done, Load: &status.Load{Phase: "done", Rows: 200, Swept: 3}}}},
+			{}, // there was none before
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Working, Load: &status.Load{Phase: "copying", Runs: 1, Rows: 50, Total: 200}}}},
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Done, Load: &status.Load{Phase: "done", Runs: 1, Rows: 200, Swept: 3}}}},
+		}, nil, []string{"load", "shop/orders"}, 0, []string{"shop/orders: 50/200 25%\n", "shop/orders: done, 200 rows, 3 swept\n"}, "", []string{"load shop/orders"}},
+		{"load again", []status.Report{
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Done, Load: &status.Load{Phase: "done", Runs: 1, Rows: 100}}}},
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Done, Load: &status.Load{Phase: "done", Runs: 1, Rows: 100}}}},
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Working, Load: &status.Load{Phase: "copying", Runs: 2, Rows: 50, Total: 200}}}},
+			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Done, Load: &status.Load{Phase: "done", Runs: 2, Rows: 200, Swept: 3}}}},
 		}, nil, []string{"load", "shop/orders"}, 0, []string{"shop/orders: 50/200 25%\n", "shop/orders: done, 200 rows, 3 swept\n"}, "", []string{"load shop/orders"}},
 		{"load that stops", []status.Report{
 			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Stopped, LastError: "no key"}}},

@@ -36,6 +36,10 @@ func (i *invocation) load(ctx context.Context, args []string) error {
 		return wrongUse("write canalgo load SOURCE/MAPPING")
 	}
 	duty := rest[0]
+	var before uint64 // how often it ran; 0 when it never did
+	if line, err := client.Load(ctx, duty); err == nil && line.Load != nil {
+		before = line.Load.Runs
+	}
 	if err := client.StartLoad(ctx, duty); err != nil {
 		return unreachable(err)
 	}
@@ -43,11 +47,11 @@ func (i *invocation) load(ctx context.Context, args []string) error {
 		fmt.Fprintf(i.stdout, "the load of %s begins; canalgo status shows how far it is\n", duty)
 		return nil
 	}
-	return follow(ctx, client, duty, newProgress(i.stdout))
+	return follow(ctx, client, duty, before, newProgress(i.stdout))
 }
 
-// follow prints a load's progress until it is done. When ctx ends, the load goes on.
-func follow(ctx context.Context, client *api.Client, duty string, p *progress) error {
+// follow prints a load's progress until it is done. What is told of the runs up to before is old. When ctx ends, the load goes on.
+func follow(ctx context.Context, client *api.Client, duty string, before uint64, p *progress) error {
 	defer p.end()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -65,6 +69,8 @@ func follow(ctx context.Context, client *api.Client, duty string, p *progress) e
 			}
 		case err != nil:
 			return err
+		case line.Load != nil && line.Load.Runs <= before:
+			answered = time.Now()
 		default:
 			answered = time.Now()
 			p.show(line)
