@@ -8,11 +8,13 @@ package mapping
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/opcode"
 	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the parser's literals
 
 	"canalgo/event"
@@ -130,23 +132,24 @@ func (m *Mapping) parse() (*ast.SelectStmt, error) {
 	return nil, m.src.errorAt(0, "not a SELECT; write select NAMES from TABLE")
 }
 
-// syntaxError turns the parser's error into a place. The parser quotes the rest of the SQL from the token that it could
-// not use, at most 2048 bytes of it.
+// quotedByParser is how many bytes of the SQL the parser's error quotes; of a longer rest it says the length.
+const quotedByParser = 2048
+
+// syntaxError turns the parser's error into a place: the parser quotes the rest of the SQL from the token that it could not
+// use.
 func (m *Mapping) syntaxError(err error) error {
 	text := err.Error()
 	_, rest, ok := strings.Cut(text, `near "`)
 	if !ok {
 		return m.src.errorAt(0, "%s", text)
 	}
-	at := 0
-	for at < len(m.src.sql) {
-		tail := m.src.sql[at:]
-		if len(tail) > 2048 {
-			tail = tail[:2048]
+	at := max(0, len(m.src.sql)-quotedByParser)
+	if _, length, long := strings.Cut(text, "(total length "); long {
+		if n, err := strconv.Atoi(strings.TrimRight(length, ") ")); err == nil && n <= len(m.src.sql) {
+			return m.src.errorAt(len(m.src.sql)-n, "syntax error")
 		}
-		if strings.HasPrefix(rest, tail) {
-			break
-		}
+	}
+	for at < len(m.src.sql) && !strings.HasPrefix(rest, m.src.sql[at:]) {
 		at++
 	}
 	if strings.TrimSpace(m.src.sql[at:]) == "" {
@@ -398,9 +401,9 @@ func describe(e ast.Node) string {
 	case *ast.DefaultExpr:
 		return "DEFAULT"
 	case *ast.BinaryOperationExpr:
-		return "the operator " + strings.ToUpper(e.Op.String())
+		return "the operator " + operator(e.Op)
 	case *ast.UnaryOperationExpr:
-		return "the operator " + strings.ToUpper(e.Op.String())
+		return "the operator " + operator(e.Op)
 	case ast.ParamMarkerExpr:
 		return "a placeholder"
 	case ast.ValueExpr:
@@ -409,4 +412,11 @@ func describe(e ast.Node) string {
 		return "a column"
 	}
 	return "this expression"
+}
+
+// operator is an operator as it is written in SQL.
+func operator(op opcode.Op) string {
+	var text strings.Builder
+	op.Format(&text)
+	return strings.TrimSpace(text.String())
 }

@@ -14,6 +14,9 @@ type Config struct {
 	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
 }
 
+// maxSQLBytes bounds what a mistaken file can make the parser do.
+const maxSQLBytes = 64 << 10
+
 // idName is the name of the select list that becomes the document's id.
 func (c Config) idName() string {
 	if c.ID == "" {
@@ -27,6 +30,9 @@ func (c Config) Validate() []error {
 	var errs []error
 	if strings.TrimSpace(c.SQL) == "" {
 		errs = append(errs, errors.New(`sql: missing; write for example sql = "select u.id as _id, u.name from user u"`))
+	}
+	if len(c.SQL) > maxSQLBytes {
+		errs = append(errs, fmt.Errorf("sql: %d bytes, at most %d", len(c.SQL), maxSQLBytes))
 	}
 	if reason := badIndexName(c.Index); reason != "" {
 		errs = append(errs, fmt.Errorf("_index: %s", reason))
