@@ -1,0 +1,210 @@
+// Command bench measures canalgo against what the machine can do, on a real MySQL and a real Elasticsearch.
+//
+// A ratio is the median over pairs: what canalgo does over what a bare program does with the same rows, both measured in turn in
+// this run, because machines differ and change. Every single measurement is printed; the last lines are for programs:
+//
+//	bench NAME ratio VALUE
+//	bench NAME value NUMBER UNIT
+//
+// The names:
+//
+//	es_ceiling      docs/s that a bare _bulk loader writes: same documents, ids and index settings, also external versions
+//	es_sync         docs/s of canalgo following a backlog, from its start to the last document acknowledged, over es_ceiling
+//	rss_max         most memory of canalgo meanwhile
+//	load            docs/s of canalgo loading existing rows, from its start to the last document acknowledged, over es_ceiling
+//	load_swept      the same to the end of the load's sweep, which looks for documents without a row
+//	decode_ceiling  rows per CPU second that go-mysql alone decodes of the same log
+//	hole_sync       rows per CPU second of canalgo, start included, into a server that keeps nothing, over decode_ceiling
+//	*_wide          the same two on a table of 30 columns, with a third of the rows
+//	latency_p50/p99 from a commit's acknowledgement to the document read by its id, 50 rows a second
+//	ready           from the start to the first event read
+//	binary_size     of the program
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"canalgo/integration/bench/hole"
+	"canalgo/integration/component"
+)
+
+// names are what -only takes; each stands for the lines that are measured together with it.
+var names = []string{"es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "wide", "latency", "ready", "binary_size"}
+
+// A bench is one run with its servers.
+type bench struct {
+	binary string
+	rows   int
+	pairs  int
+	only   []string // empty: everything
+	dir    string   // for everything that is written
+	db     *component.MySQL
+	es     *component.Elasticsearch // nil when nothing wanted needs it
+	report
+}
+
+func main() {
+	var err error
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == decodeCommand:
+		err = decodeMain(os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == holeCommand:
+		err = holeMain(new(hole.Server))
+	default:
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = benchMain(ctx, os.Args[1:])
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func benchMain(ctx context.Context, args []string) error {
+	var b bench
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&b.binary, "binary", "./canalgo", "the `program` to measure, as make build makes it")
+	flags.IntVar(&b.rows, "rows", 600_000, "rows of the backlog and of the load; fewer make a quick run whose figures suffer from the start")
+	flags.IntVar(&b.pairs, "pairs", 5, "pairs of measurements for each ratio, of which the median counts")
+	only := flags.String("only", "", "measure only these `names`, joined by commas: "+strings.Join(names, ", "))
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: go run ./integration/bench [flags]\n\nMeasures canalgo on real servers; needs about ten minutes and a quiet machine.\n\nflags:")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *only != "" {
+		b.only = strings.Split(*only, ",")
+	}
+	for _, name := range b.only {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("-only: %q is not one of %s", name, strings.Join(names, ", "))
+		}
+	}
+	if b.rows < 1 || b.pairs < 1 || flags.NArg() > 0 {
+		return errors.New("-rows and -pairs must be positive, and there are no other arguments")
+	}
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	b.report.print()
+	return nil
+}
+
+// wants reports whether one of the names is to be measured.
+func (b *bench) wants(any ...string) bool {
+	return len(b.only) == 0 || slices.ContainsFunc(any, func(name string) bool { return slices.Contains(b.only, name) })
+}
+
+// measure starts the servers and takes every measurement that is wanted.
+func (b *bench) measure(ctx context.Context) (err error) {
+	size, err := os.Stat(b.binary)
+	if err != nil {
+		return fmt.Errorf("the program to measure: %w; make build makes it", err)
+	}
+	b.machine()
+	if b.wants("binary_size") {
+		b.value("binary_size", float64(size.Size())/1e6, "MB")
+	}
+	if b.dir, err = os.MkdirTemp("", "canalgo-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.startServers(ctx); err != nil {
+		return err
+	}
+	defer b.stopServers()
+
+	if b.wants("es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "ready") {
+		log, err := fill(ctx, b.db, user("user"), b.rows)
+		if err != nil {
+			return err
+		}
+		b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
+		for _, step := range []struct {
+			measure func(context.Context, backlog) error
+			names   []string
+		}{
+			{b.ready, []string{"ready"}},
+			{func(ctx context.Context, log backlog) error { return b.hole(ctx, log, "") }, []string{"decode_ceiling", "hole_sync"}},
+			{b.elastic, []string{"es_ceiling", "es_sync", "load", "rss_max"}},
+		} {
+			if !b.wants(step.names...) {
+				continue
+			}
+			if err := step.measure(ctx, log); err != nil {
+				return fmt.Errorf("%s: %w", strings.Join(step.names, ", "), err)
+			}
+		}
+	}
+	if b.wants("latency") {
+		if err := b.latency(ctx); err != nil {
+			return fmt.Errorf("latency: %w", err)
+		}
+	}
+	if b.wants("wide") {
+		log, err := fill(ctx, b.db, wide(), max(1, b.rows/3))
+		if err != nil {
+			return err
+		}
+		b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
+		if err := b.hole(ctx, log, "_wide"); err != nil {
+			return fmt.Errorf("wide: %w", err)
+		}
+	}
+	b.loadAverage()
+	return nil
+}
+
+func (b *bench) startServers(ctx context.Context) (err error) {
+	if b.db, err = component.StartMySQL(ctx, b.dir+"/mysql"); err != nil {
+		return err
+	}
+	if b.wants("es_ceiling", "es_sync", "load", "rss_max", "latency") {
+		b.es, err = component.StartElasticsearch(ctx, b.dir+"/elasticsearch", component.ElasticsearchOptions{})
+	}
+	if err != nil {
+		b.stopServers()
+	}
+	return err
+}
+
+// stopServers ends them at once: their data is thrown away.
+func (b *bench) stopServers() {
+	b.db.Kill()
+	if b.es != nil {
+		b.es.Kill()
+	}
+}
+
+// machine prints what the figures belong to.
+func (b *bench) machine() {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		release = []byte(err.Error())
+	}
+	b.note("machine: %d cores, %s %s, kernel %s", runtime.NumCPU(), runtime.Version(), runtime.GOARCH, strings.TrimSpace(string(release)))
+	b.loadAverage()
+}
+
+func (b *bench) loadAverage() {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		load = []byte(err.Error())
+	}
+	b.note("load average: %s", strings.TrimSpace(string(load)))
+}
