@@ -1,0 +1,248 @@
+package binlog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/replication"
+
+	"canalgo/event"
+)
+
+// A Decoder turns the events of one feed into rows. Rows share the memory of the events. It is for one goroutine.
+type Decoder struct {
+	parser *replication.BinlogParser
+	format []byte                      // the description that the parser has
+	maps   map[uint64]*layout          // what the parser has, by table id
+	tables map[event.TableName]*layout // the newest of each table, so that equal definitions stay one Table
+
+	// of the event that is being decoded
+	source *event.Event
+	rows   []event.Row
+	err    error // why its rows could not be decoded; the parser would make a text of it
+}
+
+// NewDecoder returns a Decoder that knows no table yet.
+func NewDecoder() *Decoder {
+	return &Decoder{tables: make(map[event.TableName]*layout)}
+}
+
+// maxMaps bounds how many table ids are remembered; a server gives new ones at each change of a definition.
+const maxMaps = 1000
+
+// Decode returns the rows of events, in order. Rows of tables with equal definitions have the same *event.Table. What cannot be
+// decoded without guessing is an *event.StopError; the rows before it are lost with it.
+func (d *Decoder) Decode(events []event.Event) (rows []event.Row, err error) {
+	at := 0
+	defer func() {
+		if r := recover(); r != nil {
+			rows, err = nil, stopf("check the server's log with mysqlbinlog", "%s: malformed: %v", describeEvent(&events[at]), r)
+		}
+		d.source, d.rows, d.err = nil, nil, nil
+	}()
+	for at = range events {
+		if err := d.event(&events[at]); err != nil {
+			return nil, err
+		}
+	}
+	return d.rows, nil
+}
+
+func stopf(fix, format string, args ...any) error {
+	return &event.StopError{Reason: fmt.Sprintf(format, args...), Fix: fix}
+}
+
+// describeEvent names an event for a message.
+func describeEvent(e *event.Event) string {
+	kind := map[event.Kind]string{event.FormatDescription: "format description", event.TableMap: "table map", event.Rows: "rows event",
+		event.Statement: "statement"}[e.Kind]
+	if e.Version != 0 {
+		kind += " " + e.Version.String()
+	}
+	if !e.Table.IsZero() {
+		kind += " of " + e.Table.String()
+	}
+	return kind
+}
+
+func (d *Decoder) event(e *event.Event) error {
+	if e.Kind == event.Statement {
+		return d.statement(e)
+	}
+	if len(e.Raw) < headerSize || int(readHeader(e.Raw).size) != len(e.Raw) {
+		return stopf("", "%s: malformed", describeEvent(e))
+	}
+	h := readHeader(e.Raw)
+	switch {
+	case e.Kind == event.FormatDescription && h.kind == typeFormatDescription:
+		return d.describe(e.Raw)
+	case d.parser == nil:
+		return stopf("", "%s: no format description came before it", describeEvent(e))
+	case e.Kind == event.TableMap && h.kind == typeTableMap:
+		return d.tableMap(e)
+	case e.Kind == event.Rows && h.kind == typePartialUpdateRows:
+		return stopf("SET PERSIST binlog_row_value_options = ''", "%s holds parts of JSON documents instead of whole ones", describeEvent(e))
+	case e.Kind == event.Rows && isRows(h.kind):
+		d.source = e
+		if _, err := d.parser.Parse(e.Raw); err != nil {
+			return d.malformed(e, err)
+		}
+		return d.err
+	}
+	return stopf("", "%s has type %d", describeEvent(e), h.kind)
+}
+
+// describe begins a log file, or another server's: table ids may mean other tables.
+func (d *Decoder) describe(raw []byte) error {
+	if d.parser != nil && bytes.Equal(d.format, raw) && len(d.maps) < maxMaps {
+		return nil
+	}
+	parser := replication.NewBinlogParser()
+	parser.SetRowsEventDecodeFunc(d.decodeRows)
+	if _, err := parser.Parse(raw); err != nil {
+		return stopf("", "format description: malformed: %v", err)
+	}
+	d.parser, d.format, d.maps = parser, raw, make(map[uint64]*layout)
+	return nil
+}
+
+// tableMap makes sure that the parser and the layouts know the table. Most maps are those of the transaction before.
+func (d *Decoder) tableMap(e *event.Event) error {
+	body := e.Raw[headerSize:]
+	id := tableID(body)
+	if known := d.maps[id]; known != nil && bytes.Equal(known.body, body) {
+		return nil
+	}
+	parsed, err := d.parser.Parse(e.Raw)
+	if err != nil {
+		return d.malformed(e, err)
+	}
+	m := parsed.Event.(*replication.TableMapEvent)
+	name := event.TableName{Schema: string(m.Schema), Name: string(m.Table)}
+	// The id heads the body: two ids may stand for the same definition.
+	if known := d.tables[name]; known != nil && bytes.Equal(known.body[8:], body[8:]) {
+		d.maps[id] = known.withBody(body)
+		return nil
+	}
+	l, err := newLayout(name, m, body)
+	if err != nil {
+		return err
+	}
+	d.maps[id], d.tables[name] = l, l
+	return nil
+}
+
+// malformed explains what the parser does not understand. Its own text would hold the whole event.
+func (d *Decoder) malformed(e *event.Event, err error) error {
+	text := err.Error()
+	if wrapped := (*replication.EventError)(nil); errors.As(err, &wrapped) {
+		text = wrapped.Err
+	}
+	return stopf("check the server's log with mysqlbinlog", "%s: malformed: %s", describeEvent(e), short(text))
+}
+
+// decodeRows is called by the parser for each rows event.
+func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
+	pos, err := e.DecodeHeader(data)
+	if err != nil {
+		return err
+	}
+	// The parser forgets its table maps behind the last event of a statement. We keep ours, and so must it.
+	e.Flags &^= replication.RowsEventStmtEndFlag
+	l := d.maps[e.TableID]
+	if l == nil {
+		return fmt.Errorf("no table map with id %d came before it", e.TableID)
+	}
+	if int(e.ColumnCount) != len(l.columns) {
+		return fmt.Errorf("%d columns, the table map has %d", e.ColumnCount, len(l.columns))
+	}
+	if !full(e.ColumnBitmap1, len(l.columns)) || e.ColumnBitmap2 != nil && !full(e.ColumnBitmap2, len(l.columns)) {
+		d.err = stopf("SET PERSIST binlog_row_image = FULL; sessions that are connected keep their own setting until they reconnect",
+			"%s lacks columns: it was written with a partial row image", describeEvent(d.source))
+		return nil
+	}
+	row := event.Row{Table: l.table, Version: d.source.Version, Time: time.Unix(int64(readHeader(d.source.Raw).timestamp), 0).UTC()}
+	switch e.Type() {
+	case replication.EnumRowsEventTypeInsert:
+		row.Op = event.Insert
+	case replication.EnumRowsEventTypeDelete:
+		row.Op = event.Delete
+	default:
+		row.Op = event.Update
+	}
+	r := rowReader{data: data, pos: pos, layout: l}
+	for r.pos < len(data) {
+		if row.Op != event.Insert {
+			if row.Before, err = r.image(); err != nil {
+				return err
+			}
+		}
+		if row.Op != event.Delete {
+			if row.After, err = r.image(); err != nil {
+				return err
+			}
+		}
+		d.rows = append(d.rows, row)
+	}
+	return nil
+}
+
+// full reports whether the first n bits are set.
+func full(bitmap []byte, n int) bool {
+	for i := range n / 8 {
+		if bitmap[i] != 0xff {
+			return false
+		}
+	}
+	rest := byte(1<<(n%8) - 1)
+	return rest == 0 || bitmap[n/8]&rest == rest
+}
+
+// statement turns what empties tables into rows and refuses what changes rows nobody can see.
+func (d *Decoder) statement(e *event.Event) error {
+	s := e.Statement
+	if s == nil {
+		return stopf("", "%s: malformed", describeEvent(e))
+	}
+	var op event.Op
+	switch s.Action {
+	case event.Alter:
+		return nil // the next table map says it all
+	case event.Truncate:
+		op = event.DeleteAll
+	case event.Drop:
+		op = event.DropTable
+	case event.Change:
+		return stopf("load the table again; for row events set binlog_format = ROW in every session",
+			"%s changes rows of %s, but the log does not say which: %s", e.Version, tableList(s.Tables), s.Text)
+	case event.Prepare:
+		return stopf("end the XA transaction, then load the table again; XA transactions cannot be followed yet",
+			"%s: an XA transaction with rows of %s was prepared and may still be rolled back", e.Version, tableList(s.Tables))
+	default:
+		return stopf("load the table again behind it", "%s: a statement that is not understood may concern %s: %s", e.Version, tableList(s.Tables), s.Text)
+	}
+	for _, name := range s.Tables {
+		d.rows = append(d.rows, event.Row{Table: &event.Table{Name: name}, Op: op, Version: e.Version})
+	}
+	return nil
+}
+
+func tableList(tables []event.TableName) string {
+	if len(tables) == 0 {
+		return "any table"
+	}
+	var b bytes.Buffer
+	for i, t := range tables {
+		if i == 5 {
+			fmt.Fprintf(&b, " and %d more", len(tables)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(t.String())
+	}
+	return b.String()
+}

@@ -1,0 +1,179 @@
+package binlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"canalgo/event"
+)
+
+// executedPatience bounds how long Select waits for a GTID set.
+const executedPatience = 30 * time.Second
+
+// Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its values as
+// event.Row has them, columns saying what they are. The slice is row's to keep.
+func (s *Source) Select(ctx context.Context, serverUUID, gtids, query string, columns []event.Column, row func([]any) error) error {
+	conn, _, err := s.Connect(ctx, serverUUID)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if gtids != "" {
+		if err := ExecutedWait(ctx, conn, gtids, executedPatience); err != nil {
+			return err
+		}
+	}
+	if err := selectRows(conn, query, columns, row); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("select from %s: %w", s.addr, err)
+	}
+	return nil
+}
+
+func selectRows(conn *client.Conn, query string, columns []event.Column, row func([]any) error) error {
+	statement, err := conn.Prepare(query) // the text protocol rounds FLOAT
+	if err != nil {
+		return err
+	}
+	defer statement.Close()
+	if statement.ColumnNum() != len(columns) {
+		return fmt.Errorf("the query has %d columns, %d were announced", statement.ColumnNum(), len(columns))
+	}
+	var result mysql.Result
+	return statement.ExecuteSelectStreaming(&result, func(values []mysql.FieldValue) error {
+		out := make([]any, len(columns))
+		for i := range columns {
+			if out[i], err = Convert(columns[i], values[i]); err != nil {
+				return fmt.Errorf("column %s: %w", columns[i].Name, err)
+			}
+		}
+		return row(out)
+	}, nil)
+}
+
+// ExecutedWait returns once the server has executed a GTID set, so that a following SELECT sees those transactions.
+func ExecutedWait(ctx context.Context, conn *client.Conn, gtids string, timeout time.Duration) error {
+	r, err := conn.Execute("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", gtids, timeout.Seconds())
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("wait for transactions: %w", err)
+	}
+	if late, _ := r.GetInt(0, 0); late != 0 {
+		return fmt.Errorf("wait for transactions: the server has not executed %s after %s", short(gtids), timeout)
+	}
+	return nil
+}
+
+// Convert makes of a value of the binary protocol what the Decoder makes of the same value in the log. The connection
+// must be one of Connect's: times in UTC, texts in utf8mb4.
+func Convert(c event.Column, v mysql.FieldValue) (any, error) {
+	switch v.Type {
+	case mysql.FieldValueTypeNull:
+		return nil, nil
+	case mysql.FieldValueTypeSigned:
+		return convertInt(c, uint64(v.AsInt64()))
+	case mysql.FieldValueTypeUnsigned:
+		return convertInt(c, v.AsUint64())
+	case mysql.FieldValueTypeFloat:
+		switch c.Type {
+		case event.Float:
+			return float32(v.AsFloat64()), nil
+		case event.Double:
+			return v.AsFloat64(), nil
+		}
+	case mysql.FieldValueTypeString:
+		return convertText(c, v.AsString())
+	}
+	return nil, fmt.Errorf("a %s came as %v", c.Type, v.Type)
+}
+
+// convertInt gives an integer the width of its column. v holds its two's complement.
+func convertInt(c event.Column, v uint64) (any, error) {
+	switch {
+	case c.Type == event.Year:
+		return uint16(v), nil
+	case c.Type == event.TinyInt && c.Unsigned:
+		return uint8(v), nil
+	case c.Type == event.TinyInt:
+		return int8(v), nil
+	case c.Type == event.SmallInt && c.Unsigned:
+		return uint16(v), nil
+	case c.Type == event.SmallInt:
+		return int16(v), nil
+	case (c.Type == event.MediumInt || c.Type == event.Int) && c.Unsigned:
+		return uint32(v), nil
+	case c.Type == event.MediumInt || c.Type == event.Int:
+		return int32(v), nil
+	case c.Type == event.BigInt && c.Unsigned:
+		return v, nil
+	case c.Type == event.BigInt:
+		return int64(v), nil
+	}
+	return nil, fmt.Errorf("a %s came as an integer", c.Type)
+}
+
+// convertText copies b, which the connection will use again.
+func convertText(c event.Column, b []byte) (any, error) {
+	switch c.Type {
+	case event.Bit:
+		if len(b) > 8 {
+			return nil, errors.New("a BIT of more than 64 bits")
+		}
+		return big(b), nil
+	case event.Binary:
+		return padded(bytes.Clone(b), c.Length), nil
+	case event.VarBinary, event.Blob, event.Geometry, event.Vector:
+		return append([]byte{}, b...), nil
+	case event.Time, event.DateTime, event.Timestamp:
+		return withFraction(string(b), c.Length), nil
+	case event.Decimal, event.Date, event.Char, event.Text, event.Enum, event.Set, event.JSON:
+		return string(b), nil
+	}
+	return nil, fmt.Errorf("a %s came as text", c.Type)
+}
+
+// withFraction gives a time its column's digits: the protocol sends six or none.
+func withFraction(text string, digits int) string {
+	whole, fraction, _ := strings.Cut(text, ".")
+	if digits == 0 {
+		return whole
+	}
+	return whole + "." + (fraction + "000000")[:digits]
+}
+
+// Rows estimates how many rows a table has.
+func (s *Source) Rows(ctx context.Context, table event.TableName) (uint64, error) {
+	conn, _, err := s.Connect(ctx, "")
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	// The server keeps statistics for a day unless it is told otherwise.
+	if _, err := conn.Execute("SET SESSION information_schema_stats_expiry = 0"); err != nil {
+		return 0, fmt.Errorf("count the rows of %s: %w", table, err)
+	}
+	r, err := conn.Execute("SELECT COALESCE(table_rows, 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", table.Schema, table.Name)
+	if err != nil {
+		return 0, fmt.Errorf("count the rows of %s: %w", table, err)
+	}
+	if len(r.Values) == 0 {
+		return 0, stopf("", "there is no table %s", table)
+	}
+	n, err := r.GetUint(0, 0)
+	if err != nil || n > math.MaxInt64 {
+		return 0, fmt.Errorf("count the rows of %s: %w", table, err)
+	}
+	return n, nil
+}

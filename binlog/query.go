@@ -1,0 +1,139 @@
+package binlog
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+
+	"canalgo/event"
+)
+
+const (
+	// queryHeader is what heads the body of a query event:
+	//
+	//	thread:u32 | seconds:u32 | schema length:u8 | error:u16 | status length:u16 | status | schema | 0 | text
+	queryHeader = 13
+	// loadHeader follows it in the event that ends a LOAD DATA: file:u32 | start:u32 | end:u32 | duplicates:u8
+	loadHeader = 13
+)
+
+// A query is a statement as it stands in the log.
+type query struct {
+	schema string // the default
+	text   string
+	mode   uint64 // sql_mode
+}
+
+// The bits of sql_mode that change how a statement is read.
+const (
+	modeANSIQuotes         = 1 << 2
+	modeNoBackslashEscapes = 1 << 20
+)
+
+// readQuery reads the body of a query event, whose head has size bytes.
+func readQuery(body []byte, size int) (query, bool) {
+	schema, status := int(body[8]), int(binary.LittleEndian.Uint16(body[11:]))
+	rest := body[size:]
+	if len(rest) < status+schema+1 {
+		return query{}, false
+	}
+	return query{schema: string(rest[status : status+schema]), text: string(rest[status+schema+1:]), mode: readMode(rest[:status])}, true
+}
+
+// readMode finds sql_mode among the status variables, which are in the order of their codes: 0 flags2:u32, 1 sql_mode:u64, ...
+func readMode(status []byte) uint64 {
+	if len(status) >= 5 && status[0] == 0 {
+		status = status[5:]
+	}
+	if len(status) >= 9 && status[0] == 1 {
+		return binary.LittleEndian.Uint64(status[1:])
+	}
+	return 0
+}
+
+// query takes a query event: a transaction's frame, or a statement.
+func (t *tracker) query(ctx context.Context, h header, body []byte) error {
+	q, ok := readQuery(body, queryHeader)
+	if !ok {
+		return t.stop("a malformed query event", "")
+	}
+	first, second := leadingWords(q.text)
+	t.tx.open = true
+	switch first {
+	case "BEGIN":
+		t.tx.begun = true
+		return nil
+	case "COMMIT":
+		return t.end(ctx)
+	case "ROLLBACK":
+		if second != "TO" {
+			return t.rollback(ctx)
+		}
+		// What followed the savepoint stands in the log, because something in it cannot be rolled back.
+		if err := t.step(); err != nil {
+			return err
+		}
+		for _, table := range t.touched() {
+			t.statement(&event.Stmt{Action: event.Change, Tables: []event.TableName{table}, Text: clip(q.text)})
+		}
+		return nil
+	case "SAVEPOINT", "RELEASE":
+		return nil
+	case "XA":
+		if second == "START" || second == "BEGIN" {
+			t.tx.begun, t.tx.xa = true, true
+		}
+		if second == "COMMIT" || second == "ROLLBACK" {
+			if err := t.step(); err != nil {
+				return err
+			}
+			return t.end(ctx)
+		}
+		return nil
+	}
+	if err := t.step(); err != nil {
+		return err
+	}
+	t.statement(classify(q))
+	if !t.tx.begun {
+		return t.end(ctx)
+	}
+	return t.cut(ctx)
+}
+
+// touched returns the tables that rows in the transaction belong to.
+func (t *tracker) touched() []event.TableName {
+	var tables []event.TableName
+	seen := map[event.TableName]bool{}
+	for _, e := range t.tx.batch {
+		if e.Kind == event.Rows && !seen[e.Table] {
+			seen[e.Table] = true
+			tables = append(tables, e.Table)
+		}
+	}
+	return tables
+}
+
+// loadQuery takes a LOAD DATA that was logged as a statement.
+func (t *tracker) loadQuery(ctx context.Context, h header, body []byte) error {
+	q, ok := readQuery(body, queryHeader+loadHeader)
+	if !ok {
+		return t.stop("a malformed LOAD DATA event", "")
+	}
+	t.tx.open = true
+	if err := t.step(); err != nil {
+		return err
+	}
+	t.statement(classify(q))
+	if !t.tx.begun {
+		return t.end(ctx)
+	}
+	return t.cut(ctx)
+}
+
+// leadingWords returns the first two words of a statement in upper case, comments left out.
+func leadingWords(text string) (first, second string) {
+	s := scanner{text: text}
+	first = strings.ToUpper(s.word())
+	return first, strings.ToUpper(s.word())
+}

@@ -1,0 +1,208 @@
+package binlog
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+
+	"canalgo/event"
+)
+
+// StartCurrent is the start that means the present end of the log.
+const StartCurrent = "current"
+
+var fileAndOffset = regexp.MustCompile(`^([^:/\s]+\.\d{6,}):(\d+)$`)
+
+// parseStart reads a start: a position without anything is "current".
+func parseStart(start string) (event.Position, error) {
+	if start == StartCurrent {
+		return event.Position{}, nil
+	}
+	if m := fileAndOffset.FindStringSubmatch(start); m != nil {
+		offset, err := strconv.ParseUint(m[2], 10, 64)
+		if err != nil {
+			return event.Position{}, fmt.Errorf("%q: %w", start, err)
+		}
+		if offset < firstEvent {
+			return event.Position{}, fmt.Errorf("%q: the first event of a file stands at %d", start, firstEvent)
+		}
+		return event.Position{File: m[1], Offset: offset}, nil
+	}
+	set, err := event.ParseGTIDSet(start)
+	if err != nil || set.IsEmpty() {
+		return event.Position{}, fmt.Errorf(`%q is not "current", a file and offset like "binlog.000042:4", or a GTID set like "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"`, start)
+	}
+	return event.Position{GTIDs: set.String()}, nil
+}
+
+// Resolve turns a start into a position without epoch and count; "" is the configured start. A file and offset must be the end of a
+// transaction, else the error is an *event.StopError.
+func (s *Source) Resolve(ctx context.Context, start string) (event.Position, error) {
+	if start == "" {
+		start = s.cfg.Start
+	}
+	wanted, err := parseStart(start)
+	if err != nil {
+		return event.Position{}, fmt.Errorf("start: %w", err)
+	}
+	conn, identity, err := s.Connect(ctx, "")
+	if err != nil {
+		return event.Position{}, err
+	}
+	defer conn.Close()
+	if !identity.LogBin {
+		return event.Position{}, &event.StopError{Reason: "the server writes no binary log", Fix: "start mysqld with --log-bin"}
+	}
+	var p event.Position
+	switch {
+	case wanted.File != "":
+		if err := checkFile(conn, wanted); err != nil {
+			return event.Position{}, fmt.Errorf("start %s: %w", start, err)
+		}
+		p, err = s.scan(ctx, identity, wanted)
+	case wanted.GTIDs != "":
+		p = event.Position{GTIDs: wanted.GTIDs, Time: time.Now().UTC()}
+		err = checkGTIDs(identity, wanted.GTIDs)
+	default:
+		p, err = s.current(ctx, conn, identity)
+	}
+	if err != nil {
+		return event.Position{}, fmt.Errorf("start %s: %w", start, err)
+	}
+	p.ServerUUID = identity.ServerUUID
+	return p, nil
+}
+
+// current returns the end of the log. The GTID set that the server shows beside it may lack transactions that are in the
+// log already but not yet visible, so it counts only once nothing moves any more; on a busy server the log itself says it.
+func (s *Source) current(ctx context.Context, conn *client.Conn, identity Identity) (event.Position, error) {
+	end, err := logEnd(conn)
+	if err != nil {
+		return event.Position{}, err
+	}
+	end.Time = time.Now().UTC()
+	if !identity.GTIDs() {
+		end.GTIDs = ""
+		return end, nil
+	}
+	for range 3 {
+		select {
+		case <-ctx.Done():
+			return event.Position{}, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+		again, err := logEnd(conn)
+		if err != nil {
+			return event.Position{}, err
+		}
+		if again.File == end.File && again.Offset == end.Offset && again.GTIDs == end.GTIDs {
+			return end, nil
+		}
+		again.Time = time.Now().UTC()
+		end = again
+	}
+	return s.scan(ctx, identity, end)
+}
+
+// scan reads a file from its beginning up to p and returns p with the GTIDs executed there.
+func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) (event.Position, error) {
+	if p.Offset == firstEvent && !identity.GTIDs() {
+		p.Time = time.Now().UTC()
+		return p, nil
+	}
+	start := event.Position{ServerUUID: identity.ServerUUID, File: p.File, Offset: firstEvent}
+	d, err := s.openDump(ctx, "scan", start)
+	if err != nil {
+		return event.Position{}, err
+	}
+	defer d.conn.Close()
+	var executed event.GTIDSet
+	headed := false // the GTIDs of earlier files, which head a file, were read
+	t := newTracker(start, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
+		executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+		return nil
+	})
+	t.previous = func(set event.GTIDSet) { executed, headed = set, true }
+	isEnd := p.Offset == firstEvent
+	for !headed || t.boundary.File == p.File && t.boundary.Offset < p.Offset {
+		if _, err := d.feed(ctx, t); err != nil {
+			return event.Position{}, err
+		}
+		isEnd = isEnd || t.boundary.File == p.File && t.boundary.Offset == p.Offset
+	}
+	if !isEnd {
+		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%s is not the end of a transaction", p),
+			Fix: fmt.Sprintf("the nearest end after it is %s", t.boundary)}
+	}
+	if p.Time = t.boundary.Time; p.Time.IsZero() {
+		p.Time = time.Now().UTC()
+	}
+	if identity.GTIDs() {
+		p.GTIDs = executed.String()
+	}
+	return p, nil
+}
+
+// checkGTIDs reports whether the server can go on from a set.
+func checkGTIDs(identity Identity, gtids string) error {
+	if !identity.GTIDs() {
+		return &event.StopError{Reason: "a position by GTIDs needs gtid_mode=ON, it is " + identity.GTIDMode, Fix: "start with a file and offset"}
+	}
+	set, err := event.ParseGTIDSet(gtids)
+	if err != nil {
+		return err
+	}
+	if !identity.Executed.Contains(set) {
+		return fmt.Errorf("%w: the position has transactions %s, the server has executed only %s (another server, a reset log or a restored backup)",
+			ErrReset, short(set.String()), short(identity.Executed.String()))
+	}
+	if !set.Contains(identity.Purged) {
+		return fmt.Errorf("%w: it has purged the logs of %s, the position has only %s", ErrPurged, short(identity.Purged.String()), short(set.String()))
+	}
+	return nil
+}
+
+// checkFile reports whether the server's log holds a position by file and offset.
+func checkFile(conn *client.Conn, p event.Position) error {
+	files, err := logFiles(conn)
+	if err != nil {
+		return err
+	}
+	return fileAmong(files, p)
+}
+
+func fileAmong(files []LogFile, p event.Position) error {
+	if len(files) == 0 {
+		return fmt.Errorf("%w: it has no binary log", ErrReset)
+	}
+	for _, f := range files {
+		if f.Name == p.File {
+			if p.Offset > f.Size {
+				return fmt.Errorf("%w: the position is %s, but the file has only %d bytes", ErrReset, p, f.Size)
+			}
+			return nil
+		}
+	}
+	if fileBefore(p.File, files[0].Name) {
+		return fmt.Errorf("%w: %s is not on the server (oldest: %s)", ErrPurged, p.File, files[0].Name)
+	}
+	return fmt.Errorf("%w: %s is not on the server (newest: %s)", ErrReset, p.File, files[len(files)-1].Name)
+}
+
+// fileBefore orders names of binary logs by their number: 999999 comes before 1000000.
+func fileBefore(a, b string) bool { return len(a) < len(b) || len(a) == len(b) && a < b }
+
+// short cuts a long text for a message.
+func short(text string) string {
+	if text == "" {
+		return "none"
+	}
+	if len(text) > 300 {
+		return text[:300] + "…"
+	}
+	return text
+}

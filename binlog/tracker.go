@@ -1,0 +1,473 @@
+package binlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/replication"
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
+
+	"canalgo/event"
+)
+
+// pieceBytes is the size above which a transaction is cut into pieces.
+const pieceBytes = 1 << 20
+
+// A tracker turns the events of a log into batches. It keeps the numbering: every rows event and every statement event counts
+// one, wanted or not, so that the same bytes get the same versions whoever reads them from whichever boundary.
+type tracker struct {
+	want      func(event.TableName) bool
+	emit      func(context.Context, event.Batch) error
+	previous  func(event.GTIDSet) // called with the GTIDs of earlier files, which head a file; may be nil
+	lowerCase bool                // names of tables in the log are in lower case
+
+	boundary event.Position // the end of the last transaction; without a file until the first one, after a start by GTIDs
+	count    uint64         // of the last event counted
+	file     string
+	offset   uint64 // the end of the last event
+	passTo   uint64 // what ends before it was read in an earlier dump
+
+	format []byte // the format description, as it travels
+	tables map[uint64]*mapped
+	zstd   *zstd.Decoder
+	piece  int // numbers pieces
+
+	tx transaction
+
+	events, filtered, bytes uint64 // read in all, for Status
+}
+
+// A transaction is what was read of one since the last boundary.
+type transaction struct {
+	open, begun bool // something of it was read; BEGIN was
+	xa          bool // it may end in a PREPARE
+	gtid        event.GTID
+	time        time.Time
+	batch       []event.Event
+	bytes       int
+	pieces      int // that were emitted
+}
+
+// mapped is a table map.
+type mapped struct {
+	name   event.TableName
+	raw    []byte
+	body   []byte // of raw, to recognise it
+	wanted bool
+	piece  int // the last piece that holds it
+}
+
+func newTracker(from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) *tracker {
+	from.GTIDs = ""
+	t := &tracker{want: want, emit: emit, boundary: from, tables: make(map[uint64]*mapped), piece: 1}
+	t.restart()
+	return t
+}
+
+// restart goes back to the last boundary, for a new dump from there. What was read of a transaction is thrown away; pieces of
+// it that were emitted will be emitted again, the same.
+func (t *tracker) restart() {
+	t.count, t.file, t.offset = t.boundary.Count, t.boundary.File, t.boundary.Offset
+	t.passTo = 0
+	if t.offset > 1<<32-1 {
+		t.passTo = t.offset // see fileDumpCommand
+	}
+	t.drop()
+	clear(t.tables)
+}
+
+// version is that of the event counted last.
+func (t *tracker) version() event.Version { return event.NewVersion(t.boundary.Epoch, t.count) }
+
+// event takes the next event of a file and reports whether raw is kept.
+func (t *tracker) event(ctx context.Context, raw []byte) (kept bool, err error) {
+	h := readHeader(raw)
+	t.events++
+	t.bytes += uint64(len(raw))
+	if h.end != 0 && h.flags&flagArtificial == 0 && h.kind != typeHeartbeat && h.kind != typeHeartbeatV2 {
+		t.offset = extend(t.offset, h.end)
+		if t.offset <= t.passTo && h.kind != typeFormatDescription && h.kind != typeRotate {
+			return false, nil
+		}
+	}
+	kept, err = t.take(ctx, h, raw)
+	if err != nil {
+		return kept, err
+	}
+	if !t.tx.open && t.boundary.File == t.file && t.boundary.File != "" {
+		t.boundary.Offset = max(t.boundary.Offset, t.offset)
+	}
+	return kept, nil
+}
+
+// extend makes 64 bits of an event's end, given the end of the one before.
+func extend(before uint64, end uint32) uint64 {
+	offset := before&^(1<<32-1) | uint64(end)
+	if offset < before {
+		offset += 1 << 32
+	}
+	return offset
+}
+
+// take does what an event asks for; it may come from a file or from a compressed transaction.
+func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, err error) {
+	body := raw[headerSize:]
+	if len(body) < shortest(h.kind) {
+		return false, t.stop(fmt.Sprintf("an event of type %d with only %d bytes", h.kind, len(raw)), "")
+	}
+	switch kind := h.kind; {
+	case kind == typeTableMap:
+		return t.tableMap(raw)
+	case isRows(kind):
+		return t.rows(ctx, raw)
+	case kind == typeQuery:
+		return false, t.query(ctx, h, body)
+	case kind == typeXID:
+		return false, t.end(ctx)
+	case kind == typeGTID || kind == typeAnonymousGTID || kind == typeTaggedGTID:
+		return false, t.begin(h, body)
+	case kind == typeTransactionPayload:
+		return false, t.payload(ctx, body)
+	case kind == typeFormatDescription:
+		return false, t.describe(raw)
+	case kind == typeRotate:
+		return false, t.rotate(ctx, h, body)
+	case kind == typePreviousGTIDs:
+		return false, t.previousGTIDs(body)
+	case kind == typeXAPrepare:
+		if body[0] == 0 { // else XA COMMIT ... ONE PHASE: a commit as any
+			t.prepare()
+		}
+		return false, t.end(ctx)
+	case kind == typeExecuteLoadQuery:
+		return false, t.loadQuery(ctx, h, body)
+	case kind == typeIncident:
+		return false, t.stop("the server notes that events are missing in its log (an incident)", "load the tables again")
+	case kind == typeHeartbeat, kind == typeHeartbeatV2, kind == typeStop, kind == typeRowsQuery, kind == typeIgnorable,
+		kind == typeIntVar, kind == typeRand, kind == typeUserVar, kind == typeTransactionContext, kind == typeViewChange,
+		kind == typeBeginLoadQuery, kind == typeAppendBlock, kind == typeDeleteFile, h.flags&flagIgnorable != 0:
+		return false, nil
+	}
+	return false, t.stop(fmt.Sprintf("an event of the unknown type %d", h.kind), "upgrade canalgo")
+}
+
+// shortest is how many bytes the body of an event of a kind has at least.
+func shortest(kind byte) int {
+	switch {
+	case kind == typeTableMap:
+		return 6 + 2 + 1
+	case isRows(kind):
+		return 6 + 2
+	case kind == typeQuery:
+		return queryHeader
+	case kind == typeExecuteLoadQuery:
+		return queryHeader + loadHeader
+	case kind == typeGTID, kind == typeAnonymousGTID:
+		return 1 + 16 + 8
+	case kind == typeTaggedGTID, kind == typeXAPrepare, kind == typeTransactionPayload:
+		return 1
+	case kind == typeFormatDescription:
+		return 2 + 50 + 4 + 1 + 5
+	case kind == typeRotate:
+		return 8
+	case kind == typePreviousGTIDs:
+		return 8
+	}
+	return 0
+}
+
+// stop says that the log cannot be followed any further.
+func (t *tracker) stop(reason, fix string) error {
+	return &event.StopError{Reason: fmt.Sprintf("%s:%d: %s", t.file, t.offset, reason), Fix: fix}
+}
+
+// oversized takes the head of an event above maxEvent. Whoever does not want its table does not mind it.
+func (t *tracker) oversized(ctx context.Context, raw []byte) error {
+	h := readHeader(raw)
+	t.events++
+	if h.end != 0 {
+		t.offset = extend(t.offset, h.end)
+	}
+	if t.offset <= t.passTo || h.kind == typeRowsQuery || h.flags&flagIgnorable != 0 {
+		return nil
+	}
+	if isRows(h.kind) {
+		t.count++
+		if m := t.tables[tableID(raw[headerSize:])]; m != nil && !m.wanted {
+			t.filtered++
+			return nil
+		} else if m != nil {
+			return t.stop(fmt.Sprintf("an event of %d bytes with rows of %s, more than the %d that are taken", h.size, m.name, maxEvent),
+				"load the table again behind it")
+		}
+	}
+	if h.kind == typeTransactionPayload {
+		return t.stop(fmt.Sprintf("a compressed transaction of %d bytes, more than the %d that are taken", h.size, maxEvent),
+			"SET PERSIST binlog_transaction_compression = OFF; load the tables again behind it")
+	}
+	return t.stop(fmt.Sprintf("an event of type %d with %d bytes, more than the %d that are taken", h.kind, h.size, maxEvent), "")
+}
+
+// describe keeps the format description that the following events are in, marked as one whose events carry no checksum.
+func (t *tracker) describe(raw []byte) error {
+	// header | version:u16 | server version:50 | created:u32 | header size:u8 | sizes by type | checksum:u8 | crc:u32
+	format := bytes.Clone(raw)
+	format[len(format)-checksumSize-1] = 0
+	if size := format[headerSize+2+50+4]; size != headerSize {
+		return t.stop(fmt.Sprintf("event headers of %d bytes", size), "use a MySQL server, 8.0 or later")
+	}
+	t.format = format
+	clear(t.tables) // ids may be given anew
+	return nil
+}
+
+// rotate goes to another file: position:u64 | name.
+func (t *tracker) rotate(ctx context.Context, h header, body []byte) error {
+	if t.tx.open { // a server that died while it wrote: the rest will never come
+		if t.tx.pieces > 0 {
+			return t.stop("a transaction has no end, but its beginning was handed on", "load the tables again")
+		}
+		t.drop()
+		t.count = t.boundary.Count
+	}
+	file, offset := string(body[8:]), binary.LittleEndian.Uint64(body)
+	same := file == t.file
+	t.file, t.offset = file, offset
+	if same || t.boundary.File == "" || fileBefore(file, t.boundary.File) {
+		return nil // the dump begins
+	}
+	t.boundary.File, t.boundary.Offset = file, offset
+	return t.emit(ctx, event.Batch{End: t.boundary})
+}
+
+func (t *tracker) previousGTIDs(body []byte) error {
+	if t.previous == nil {
+		return nil
+	}
+	var e replication.PreviousGTIDsEvent
+	if err := guard("the GTIDs of earlier files", func() error { return e.Decode(body) }); err != nil {
+		return t.stop(err.Error(), "")
+	}
+	set, err := parseGTIDs(e.GTIDSets)
+	if err != nil {
+		return t.stop(err.Error(), "")
+	}
+	t.previous(set)
+	return nil
+}
+
+// guard turns a panic of the library, which trusts lengths, into an error.
+func guard(what string, decode func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: malformed: %v", what, r)
+		}
+	}()
+	if err := decode(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// begin notes a transaction's GTID and commit time.
+func (t *tracker) begin(h header, body []byte) error {
+	if t.tx.open && t.tx.pieces > 0 {
+		return t.stop("a transaction has no end, but its beginning was handed on", "load the tables again")
+	}
+	t.drop()
+	t.tx.open = true
+	var e *replication.GTIDEvent
+	err := guard("a GTID", func() error {
+		if h.kind == typeTaggedGTID {
+			var tagged replication.GtidTaggedLogEvent
+			err := tagged.Decode(body)
+			e = &tagged.GTIDEvent
+			return err
+		}
+		e = new(replication.GTIDEvent)
+		return e.Decode(body)
+	})
+	if err != nil {
+		return t.stop(err.Error(), "")
+	}
+	if e.ImmediateCommitTimestamp > 0 {
+		t.tx.time = time.UnixMicro(int64(e.ImmediateCommitTimestamp)).UTC()
+	}
+	if h.kind != typeAnonymousGTID && e.GNO > 0 {
+		id, err := uuid.FromBytes(e.SID)
+		if err != nil {
+			return t.stop("a GTID: "+err.Error(), "")
+		}
+		t.tx.gtid = event.GTID{UUID: id, Tag: e.Tag.String(), N: e.GNO}
+	}
+	return nil
+}
+
+// tableMap notes which table an id stands for:
+//
+//	id:6 | flags:u16 | schema length:u8 | schema | 0 | table length:u8 | table | 0 | ...
+func (t *tracker) tableMap(raw []byte) (kept bool, err error) {
+	t.tx.open = true
+	body := raw[headerSize:]
+	id := tableID(body)
+	m := t.tables[id]
+	if m == nil || !bytes.Equal(m.body, body) {
+		rest := body[8:]
+		schema, rest, ok := shortText(rest)
+		var table []byte
+		if ok {
+			table, _, ok = shortText(rest)
+		}
+		if !ok {
+			return false, t.stop("a malformed table map", "")
+		}
+		m = &mapped{name: event.TableName{Schema: string(schema), Name: string(table)}, raw: raw, body: body}
+		t.tables[id] = m
+		kept = true
+	}
+	m.wanted = t.want(m.name)
+	return kept, nil
+}
+
+// shortText reads a text with its length before it and a zero behind.
+func shortText(b []byte) (text, rest []byte, ok bool) {
+	if len(b) < 2+int(b[0]) {
+		return nil, nil, false
+	}
+	n := int(b[0])
+	return b[1 : 1+n], b[2+n:], true
+}
+
+// rows takes a rows event: table id:6 | flags:u16 | ...
+func (t *tracker) rows(ctx context.Context, raw []byte) (kept bool, err error) {
+	t.tx.open = true
+	if err := t.step(); err != nil {
+		return false, err
+	}
+	id := tableID(raw[headerSize:])
+	m := t.tables[id]
+	switch {
+	case m == nil && id == 0xffffff: // ends a statement all of whose rows were filtered out
+		return false, nil
+	case m == nil:
+		return false, t.stop(fmt.Sprintf("rows of the table with id %d, which nothing has described", id), "")
+	case !m.wanted:
+		t.filtered++
+		return false, nil
+	}
+	if len(t.tx.batch) == 0 {
+		t.add(event.Event{Kind: event.FormatDescription, Raw: t.format})
+	}
+	if m.piece != t.piece {
+		m.piece = t.piece
+		t.add(event.Event{Kind: event.TableMap, Table: m.name, Raw: m.raw})
+	}
+	t.add(event.Event{Kind: event.Rows, Table: m.name, Version: t.version(), Raw: raw})
+	return true, t.cut(ctx)
+}
+
+// step counts an event.
+func (t *tracker) step() error {
+	if t.count >= event.MaxCount {
+		return t.stop("the numbers of this epoch are used up", "open a new epoch")
+	}
+	t.count++
+	return nil
+}
+
+func (t *tracker) add(e event.Event) {
+	t.tx.batch = append(t.tx.batch, e)
+	t.tx.bytes += len(e.Raw)
+	if e.Statement != nil {
+		t.tx.bytes += len(e.Statement.Text)
+	}
+}
+
+// cut emits a piece when there is enough for one.
+func (t *tracker) cut(ctx context.Context) error {
+	if t.tx.bytes < pieceBytes {
+		return nil
+	}
+	if t.tx.xa { // nobody may apply these rows before the end is known
+		t.prepare()
+		return nil
+	}
+	b := event.Batch{Events: t.tx.batch, End: t.boundary, Bytes: t.tx.bytes}
+	t.tx.batch, t.tx.bytes = nil, 0
+	t.tx.pieces++
+	t.piece++
+	return t.emit(ctx, b)
+}
+
+// prepare replaces the rows of an XA transaction, which may still be rolled back, by a statement for each table.
+func (t *tracker) prepare() {
+	var statements []event.Event
+	seen := map[event.TableName]bool{}
+	for _, e := range t.tx.batch {
+		if e.Kind == event.Statement {
+			statements = append(statements, e)
+			if e.Statement.Action == event.Prepare {
+				seen[e.Statement.Tables[0]] = true
+			}
+		}
+		if e.Kind == event.Rows && !seen[e.Table] {
+			seen[e.Table] = true
+			statements = append(statements, event.Event{Kind: event.Statement, Version: e.Version,
+				Statement: &event.Stmt{Action: event.Prepare, Tables: []event.TableName{e.Table}, Text: "XA PREPARE"}})
+		}
+	}
+	t.tx.batch, t.tx.bytes = nil, 0
+	t.piece++ // the table maps are gone with the rows
+	for _, e := range statements {
+		t.add(e)
+	}
+}
+
+// end emits what is left of the transaction; the position moves behind it.
+func (t *tracker) end(ctx context.Context) error {
+	t.boundary.File, t.boundary.Offset, t.boundary.Count = t.file, t.offset, t.count
+	if !t.tx.time.IsZero() {
+		t.boundary.Time = t.tx.time
+	}
+	b := event.Batch{Events: t.tx.batch, GTID: t.tx.gtid, End: t.boundary, Bytes: t.tx.bytes}
+	t.drop()
+	return t.emit(ctx, b)
+}
+
+// rollback ends a transaction without its rows.
+func (t *tracker) rollback(ctx context.Context) error {
+	if t.tx.pieces > 0 {
+		return t.stop("a transaction was rolled back after its beginning was handed on", "load the tables again")
+	}
+	t.tx.batch, t.tx.bytes = nil, 0
+	return t.end(ctx)
+}
+
+// drop forgets the transaction.
+func (t *tracker) drop() {
+	t.tx = transaction{}
+	t.piece++
+}
+
+// statement adds a statement event if it concerns a wanted table, or may.
+func (t *tracker) statement(s *event.Stmt) {
+	if s == nil {
+		return
+	}
+	wanted := len(s.Tables) == 0
+	for i := range s.Tables {
+		table := &s.Tables[i]
+		if t.lowerCase {
+			*table = event.TableName{Schema: strings.ToLower(table.Schema), Name: strings.ToLower(table.Name)}
+		}
+		wanted = wanted || table.Name == "" || t.want(*table)
+	}
+	if wanted {
+		t.add(event.Event{Kind: event.Statement, Version: t.version(), Statement: s})
+	}
+}

@@ -1,0 +1,265 @@
+package binlog
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// A rowReader reads row images. Reading behind the end of data panics; Decode makes an error of that.
+type rowReader struct {
+	data   []byte
+	pos    int
+	layout *layout
+	slab   []any // rows are cut from it, to allocate less often
+}
+
+// slabValues is how many values are allocated at once.
+const slabValues = 512
+
+// image reads one row: a bit for each column, set for NULL, and the values of the others.
+func (r *rowReader) image() ([]any, error) {
+	columns := r.layout.columns
+	if len(r.slab) < len(columns) {
+		r.slab = make([]any, max(min(slabValues, len(r.data)-r.pos), len(columns)))
+	}
+	row := r.slab[:len(columns):len(columns)]
+	r.slab = r.slab[len(columns):]
+	nulls := r.take((len(columns) + 7) / 8)
+	for i := range columns {
+		if nulls[i>>3]&(1<<(i&7)) != 0 {
+			continue
+		}
+		v, err := r.value(&columns[i])
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", r.layout.table.Columns[i].Name, err)
+		}
+		row[i] = v
+	}
+	return row, nil
+}
+
+func (r *rowReader) take(n int) []byte {
+	b := r.data[r.pos : r.pos+n : r.pos+n]
+	r.pos += n
+	return b
+}
+
+// text takes bytes whose length, of size bytes, stands before them.
+func (r *rowReader) text(size int) []byte { return r.take(int(little(r.take(size)))) }
+
+func (r *rowReader) value(c *columnLayout) (any, error) {
+	switch c.store {
+	case storeInt8:
+		v := r.take(1)[0]
+		if c.unsigned {
+			return v, nil
+		}
+		return int8(v), nil
+	case storeInt16:
+		v := binary.LittleEndian.Uint16(r.take(2))
+		if c.unsigned {
+			return v, nil
+		}
+		return int16(v), nil
+	case storeInt24:
+		v := uint32(little(r.take(3)))
+		if c.unsigned {
+			return v, nil
+		}
+		return int32(v<<8) >> 8, nil
+	case storeInt32:
+		v := binary.LittleEndian.Uint32(r.take(4))
+		if c.unsigned {
+			return v, nil
+		}
+		return int32(v), nil
+	case storeInt64:
+		v := binary.LittleEndian.Uint64(r.take(8))
+		if c.unsigned {
+			return v, nil
+		}
+		return int64(v), nil
+	case storeText:
+		return textValue(c.text, r.text(c.size)), nil
+	case storeBytes:
+		return r.text(c.size), nil
+	case storePadded:
+		return padded(r.text(c.size), c.scale), nil
+	case storeFloat:
+		return math.Float32frombits(binary.LittleEndian.Uint32(r.take(4))), nil
+	case storeDouble:
+		return math.Float64frombits(binary.LittleEndian.Uint64(r.take(8))), nil
+	case storeDecimal:
+		return decimalText(r.take(decimalBytes(c.size, c.scale)), c.size, c.scale), nil
+	case storeDate:
+		return dateText(uint32(little(r.take(3)))), nil
+	case storeTime:
+		return timeText(r.take(3+fractionBytes(c.scale)), c.scale), nil
+	case storeDateTime:
+		return dateTimeText(r.take(5+fractionBytes(c.scale)), c.scale), nil
+	case storeTimestamp:
+		return timestampText(r.take(4+fractionBytes(c.scale)), c.scale), nil
+	case storeYear:
+		if v := r.take(1)[0]; v != 0 {
+			return 1900 + uint16(v), nil
+		}
+		return uint16(0), nil
+	case storeBit:
+		return big(r.take(c.size)), nil
+	case storeEnum:
+		return enumLabel(c.labels, little(r.take(c.size)))
+	case storeSet:
+		return setLabels(c.labels, little(r.take(c.size)))
+	case storeJSON:
+		return jsonDocument(r.text(c.size))
+	}
+	return nil, fmt.Errorf("is stored in a way that is not known (%d)", c.store)
+}
+
+// textValue is a string, or the bytes themselves in a character set that is not handled.
+func textValue(e encoding, b []byte) any {
+	switch e {
+	case unicode:
+		return shared(b)
+	case latin1:
+		return fromLatin1(b)
+	}
+	return b
+}
+
+// padded gives back the zeros that the server strips from the end of BINARY values.
+func padded(b []byte, length int) []byte {
+	if len(b) >= length {
+		return b
+	}
+	out := make([]byte, length)
+	copy(out, b)
+	return out
+}
+
+// enumLabel: 0 is what an invalid value becomes without strict mode; it prints as the empty text.
+func enumLabel(labels []string, i uint64) (any, error) {
+	switch {
+	case i == 0:
+		return "", nil
+	case i > uint64(len(labels)):
+		return nil, fmt.Errorf("has value %d of %d", i, len(labels))
+	}
+	return labels[i-1], nil
+}
+
+func setLabels(labels []string, mask uint64) (any, error) {
+	if len(labels) < 64 && mask>>len(labels) != 0 {
+		return nil, fmt.Errorf("has the mask %x for %d values", mask, len(labels))
+	}
+	if mask&(mask-1) == 0 { // one or none
+		for i := range labels {
+			if mask == 1<<i {
+				return labels[i], nil
+			}
+		}
+		return "", nil
+	}
+	var b strings.Builder
+	for i, label := range labels {
+		if mask&(1<<i) != 0 {
+			if b.Len() > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(label)
+		}
+	}
+	return b.String(), nil
+}
+
+// little and big read an integer of up to 8 bytes.
+func little(b []byte) (v uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		v = v<<8 | uint64(b[i])
+	}
+	return v
+}
+
+func big(b []byte) (v uint64) {
+	for _, c := range b {
+		v = v<<8 | uint64(c)
+	}
+	return v
+}
+
+const maxPrecision = 65
+
+// A DECIMAL is stored as groups of nine digits in four bytes, big-endian; fewer digits take fewer bytes. The first bit is inverted, and
+// all bits are for a negative number.
+var digitBytes = [10]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
+
+func decimalBytes(precision, scale int) int {
+	whole := precision - scale
+	return whole/9*4 + digitBytes[whole%9] + scale/9*4 + digitBytes[scale%9]
+}
+
+func decimalText(b []byte, precision, scale int) string {
+	var invert uint32
+	if b[0]&0x80 == 0 {
+		invert = math.MaxUint32
+	}
+	pos := 0
+	group := func(digits int) uint32 {
+		n := digitBytes[digits]
+		v := uint32(big(b[pos : pos+n]))
+		if pos == 0 {
+			v ^= 0x80 << (8 * (n - 1))
+		}
+		pos += n
+		return v ^ invert>>(32-8*n)
+	}
+	out := make([]byte, 0, precision+3)
+	if invert != 0 {
+		out = append(out, '-')
+	}
+	start := len(out)
+	whole := precision - scale
+	write := func(digits int) {
+		if len(out) == start {
+			if v := group(digits); v != 0 {
+				out = appendDigits(out, v, 0)
+			}
+			return
+		}
+		out = appendDigits(out, group(digits), digits)
+	}
+	if whole%9 > 0 {
+		write(whole % 9)
+	}
+	for range whole / 9 {
+		write(9)
+	}
+	if len(out) == start {
+		out = append(out, '0')
+	}
+	if scale > 0 {
+		out = append(out, '.')
+		for range scale / 9 {
+			out = appendDigits(out, group(9), 9)
+		}
+		if scale%9 > 0 {
+			out = appendDigits(out, group(scale%9), scale%9)
+		}
+	}
+	return shared(out)
+}
+
+// appendDigits appends v with at least width digits.
+func appendDigits(dst []byte, v uint32, width int) []byte {
+	var buf [10]byte
+	i := len(buf)
+	for v > 0 || width > 0 {
+		i--
+		buf[i] = '0' + byte(v%10)
+		v /= 10
+		width--
+	}
+	return append(dst, buf[i:]...)
+}
