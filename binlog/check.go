@@ -1,0 +1,226 @@
+package binlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/go-mysql-org/go-mysql/mysql"
+)
+
+// A Finding is one thing that Check looked at.
+type Finding struct {
+	What   string
+	OK     bool
+	Warn   bool // it works, but not as well as it could
+	Detail string
+	Fix    string // the statement that would put it right
+}
+
+// leastRetention is how long a server must keep its binary logs at least: an outage of canalgo may last as long.
+const leastRetention = time.Hour
+
+// Check looks at everything that following the server needs. The error says why that was not possible at all.
+func (s *Source) Check(ctx context.Context) ([]Finding, error) {
+	conn, identity, err := s.Connect(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	c := checker{conn: conn, identity: identity}
+	c.server()
+	c.grants()
+	c.settings()
+	c.start(s.cfg.Start)
+	if s.cfg.ServerID != 0 && uint32(s.cfg.ServerID) == identity.ServerID {
+		c.wrong("server_id", fmt.Sprintf("%d is the server's own id (@@server_id = %d)", s.cfg.ServerID, identity.ServerID), "choose another, or 0")
+	}
+	c.cascades()
+	if len(s.cfg.Tables) > 0 {
+		tables, err := s.Tables(ctx)
+		switch {
+		case err != nil:
+			c.wrong("tables", err.Error(), "")
+		case len(tables) == 0:
+			c.warn("tables", "no table that the user can see matches "+strings.Join(s.cfg.Tables, ", "), "")
+		default:
+			c.ok("tables", fmt.Sprintf("%d match", len(tables)))
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return c.findings, nil
+}
+
+type checker struct {
+	conn     *client.Conn
+	identity Identity
+	findings []Finding
+}
+
+func (c *checker) ok(what, detail string) {
+	c.findings = append(c.findings, Finding{What: what, OK: true, Detail: detail})
+}
+
+func (c *checker) warn(what, detail, fix string) {
+	c.findings = append(c.findings, Finding{What: what, OK: true, Warn: true, Detail: detail, Fix: fix})
+}
+
+func (c *checker) wrong(what, detail, fix string) {
+	c.findings = append(c.findings, Finding{What: what, Detail: detail, Fix: fix})
+}
+
+// is expects a variable to have a value.
+func (c *checker) is(name, have, want, why string) {
+	if strings.EqualFold(have, want) {
+		c.ok(name, want)
+		return
+	}
+	c.wrong(name, fmt.Sprintf("is %q: %s", have, why), fmt.Sprintf("SET PERSIST %s = %s", name, quoteText(want)))
+}
+
+func quoteText(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'"
+}
+
+func (c *checker) server() {
+	detail := fmt.Sprintf("MySQL %s, server_uuid %s", c.identity.Version, c.identity.ServerUUID)
+	if !atLeast(c.identity.Version, 8, 0) {
+		c.wrong("server", detail, "use a MySQL server, 8.0 or later")
+		return
+	}
+	c.ok("server", detail)
+}
+
+// grants tries what the stream does. SELECT shows when a table is described.
+func (c *checker) grants() {
+	user := "CURRENT_USER()"
+	if r, err := c.conn.Execute("SELECT CURRENT_USER()"); err == nil {
+		name, _ := r.GetString(0, 0)
+		if at := strings.LastIndexByte(name, '@'); at >= 0 {
+			user = quoteText(name[:at]) + "@" + quoteText(name[at+1:])
+		}
+	}
+	try := func(privilege, statement string) {
+		_, err := c.conn.Execute(statement)
+		if refused := (*mysql.MyError)(nil); errors.As(err, &refused) && refused.Code == mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR {
+			c.wrong("grant "+privilege, "missing", "GRANT "+privilege+" ON *.* TO "+user)
+			return
+		}
+		if err != nil {
+			c.wrong("grant "+privilege, err.Error(), "")
+			return
+		}
+		c.ok("grant "+privilege, "given")
+	}
+	try("REPLICATION CLIENT", statusStatement(c.identity.Version))
+	replicas := "SHOW REPLICAS"
+	if !atLeast(c.identity.Version, 8, 1) { // 8.0.22 renamed it; 8.0 keeps the old name
+		replicas = "SHOW SLAVE HOSTS"
+	}
+	try("REPLICATION SLAVE", replicas)
+}
+
+func (c *checker) settings() {
+	i := c.identity
+	if !i.LogBin {
+		c.wrong("log_bin", "is OFF: the server writes no binary log", "start mysqld with --log-bin")
+		return
+	}
+	c.ok("log_bin", "ON")
+	if i.BinlogFormat != "" { // gone once ROW is all there is
+		c.is("binlog_format", i.BinlogFormat, "ROW", "statements do not say which rows change")
+	}
+	c.is("binlog_row_image", i.RowImage, "FULL", "rows lack columns")
+	c.is("binlog_row_metadata", i.RowMetadata, "FULL", "rows come without the names of their columns")
+	c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
+	if i.GTIDs() {
+		c.ok("gtid_mode", "ON")
+	} else {
+		c.warn("gtid_mode", "is "+i.GTIDMode+": loads lock the rows that they read, and no other server can take over",
+			"SET PERSIST enforce_gtid_consistency = ON; SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON")
+	}
+	switch {
+	case i.Retention == 0:
+		c.ok("binlog_expire_logs_seconds", "0: binary logs are kept for ever")
+	case i.Retention < leastRetention:
+		c.wrong("binlog_expire_logs_seconds", fmt.Sprintf("binary logs are kept for %s only: a longer outage loses the position", i.Retention),
+			"SET PERSIST binlog_expire_logs_seconds = 604800")
+	default:
+		c.ok("binlog_expire_logs_seconds", fmt.Sprintf("binary logs are kept for %s", i.Retention))
+	}
+	c.filters()
+	c.replica()
+}
+
+// filters looks for databases whose changes the server leaves out of its log.
+func (c *checker) filters() {
+	r, err := c.conn.Execute(statusStatement(c.identity.Version))
+	if err != nil || len(r.Values) == 0 {
+		return // grants has said it
+	}
+	only, _ := r.GetStringByName(0, "Binlog_Do_DB")
+	without, _ := r.GetStringByName(0, "Binlog_Ignore_DB")
+	if only != "" {
+		c.warn("binlog-do-db", "only changes of "+only+" are logged", "start mysqld without --binlog-do-db")
+	}
+	if without != "" {
+		c.warn("binlog-ignore-db", "changes of "+without+" are not logged", "start mysqld without --binlog-ignore-db")
+	}
+}
+
+// replica checks that a server that replicates from another one logs what it gets.
+func (c *checker) replica() {
+	statement := "SHOW REPLICA STATUS"
+	if !atLeast(c.identity.Version, 8, 1) {
+		statement = "SHOW SLAVE STATUS"
+	}
+	r, err := c.conn.Execute(statement)
+	if err != nil || len(r.Values) == 0 {
+		return
+	}
+	if !c.identity.LogReplicaUpdates {
+		c.wrong("log_replica_updates", "is OFF, and this server is a replica: it does not log what it replicates", "start mysqld with --log-replica-updates")
+		return
+	}
+	c.ok("log_replica_updates", "ON")
+}
+
+func (c *checker) start(start string) {
+	p, err := parseStart(start)
+	switch {
+	case err != nil:
+	case p.File != "":
+		err = checkFile(c.conn, p)
+	case p.GTIDs != "":
+		err = checkGTIDs(c.identity, p.GTIDs)
+	}
+	if err != nil {
+		c.wrong("start", err.Error(), "")
+		return
+	}
+	c.ok("start", start)
+}
+
+// cascades names tables whose rows a foreign key changes without a trace in the log.
+func (c *checker) cascades() {
+	if c.identity.CascadesLogged {
+		return
+	}
+	r, err := c.conn.Execute("SELECT DISTINCT CONCAT(constraint_schema, '.', table_name) FROM information_schema.referential_constraints " +
+		"WHERE delete_rule IN ('CASCADE', 'SET NULL') OR update_rule IN ('CASCADE', 'SET NULL') ORDER BY 1 LIMIT 20")
+	if err != nil || len(r.Values) == 0 {
+		return
+	}
+	var tables []string
+	for i := range r.Values {
+		name, _ := r.GetString(i, 0)
+		tables = append(tables, name)
+	}
+	c.warn("foreign keys", "this server does not log rows that a foreign key changes by CASCADE or SET NULL, in "+strings.Join(tables, ", "),
+		"delete and update those rows by statements of their own")
+}
