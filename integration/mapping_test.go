@@ -556,12 +556,12 @@ func TestIndexTakesEveryValue(t *testing.T) {
 				t.Fatalf("%s %v: %v %v", c.column.Type, value, err, changes)
 			}
 			if _, err := es.Request(ctx, "PUT", "/t/_doc/"+changes[0].ID, changes[0].Body); err != nil {
-				t.Errorf("%s %.100v: %v", c.column.Type, value, err)
+				t.Errorf("%s %.100s: %v", c.column.Type, fmt.Sprint(value), err)
 				continue
 			}
 			doc, found, err := es.Get(ctx, "t", changes[0].ID)
 			if err != nil || !found || !bytes.Equal(doc.Source, changes[0].Body) {
-				t.Errorf("%s %.100v: got %.300s, %v, want %.300s", c.column.Type, value, doc.Source, err, changes[0].Body)
+				t.Errorf("%s %.100s: got %.300s, %v, want %.300s", c.column.Type, fmt.Sprint(value), doc.Source, err, changes[0].Body)
 			}
 		}
 	}
