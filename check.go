@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"canalgo/binlog"
+	"canalgo/cli"
+	"canalgo/config"
+	"canalgo/event"
+	"canalgo/mapping"
+	"canalgo/node"
+	"canalgo/snapshot"
+)
+
+// checkTime bounds each thing that check tries.
+const checkTime = 10 * time.Second
+
+// check tries everything that a file names.
+func check(ctx context.Context, file config.File) (cli.Checked, error) {
+	c := checker{file: file, sources: map[string]*binlog.Source{}, sinks: map[string]node.Sink{}}
+	for _, name := range slices.Sorted(maps.Keys(file.Sources)) {
+		c.source(ctx, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(file.Sinks)) {
+		c.sink(ctx, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(file.Mappings)) {
+		c.mapping(ctx, name)
+	}
+	for _, s := range c.sinks {
+		_ = s.Close() // nothing was written
+	}
+	return c.out, ctx.Err()
+}
+
+type checker struct {
+	file    config.File
+	sources map[string]*binlog.Source // that answer
+	sinks   map[string]node.Sink      // that answer
+	out     cli.Checked
+}
+
+func (c *checker) ok(what, detail string) {
+	c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what, OK: true, Detail: detail})
+}
+
+func (c *checker) wrong(what string, err error) {
+	line := cli.CheckLine{What: what, Detail: err.Error()}
+	var stop *event.StopError
+	if errors.As(err, &stop) {
+		line.Detail, line.Fix = stop.Reason, stop.Fix
+	}
+	c.out.Lines = append(c.out.Lines, line)
+}
+
+func (c *checker) source(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	what := "source." + name
+	s, err := binlog.New(c.file.Sources[name], "check", name, hclog.NewNullLogger())
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	findings, err := s.Check(ctx)
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	c.sources[name] = s
+	for _, f := range findings {
+		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": " + f.What, OK: f.OK, Warn: f.Warn, Detail: f.Detail, Fix: f.Fix})
+	}
+}
+
+func (c *checker) sink(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	what := "sink." + name
+	s, err := openSink(c.file.Sinks[name])
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	pinger, ok := s.(interface {
+		Ping(context.Context) (string, error)
+	})
+	if !ok {
+		c.ok(what, c.file.Sinks[name].Type)
+		c.sinks[name] = s
+		return
+	}
+	version, err := pinger.Ping(ctx)
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	c.ok(what, c.file.Sinks[name].Type+" "+version)
+	c.sinks[name] = s
+}
+
+func (c *checker) mapping(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	what := "mapping." + name
+	section := c.file.Mappings[name]
+	m, err := mapping.Compile(name, section.Config, c.file.Sources[section.Source].Schema)
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	s := c.sources[section.Source]
+	if s == nil {
+		c.wrong(what, fmt.Errorf("source %s does not answer: table %s was not looked at", section.Source, m.Table()))
+		return
+	}
+	table, err := s.Describe(ctx, m.Table())
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	if err := m.Bind(table); err != nil {
+		c.wrong(what, err)
+		return
+	}
+	c.ok(what, fmt.Sprintf("table %s, %d columns", table.Name, len(table.Columns)))
+	if err := c.sample(ctx, name, s, m, table); err != nil {
+		c.wrong(what+": sample", err)
+	}
+	c.index(ctx, name, m)
+}
+
+// sample adds the document that the first row would become.
+func (c *checker) sample(ctx context.Context, name string, s *binlog.Source, m *mapping.Mapping, table *event.Table) error {
+	rows, err := snapshot.First(ctx, s, table)
+	if err != nil {
+		return err
+	}
+	changes, err := m.Map(rows)
+	if err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		return nil // no row, or the first one is not in the WHERE
+	}
+	if changes[0].Err != nil {
+		return changes[0].Err
+	}
+	c.out.Samples = append(c.out.Samples, cli.Sample{Mapping: name, Index: changes[0].Index, ID: changes[0].ID, Document: changes[0].Body})
+	return nil
+}
+
+// index says what a first start would find.
+func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping) {
+	section := c.file.Mappings[name]
+	what := "mapping." + name + ": index " + m.Index()
+	indexer, ok := c.sinks[section.Sink].(interface {
+		node.Indexer
+		CountBefore(context.Context, string, event.Version) (int, error)
+	})
+	if !ok {
+		return
+	}
+	uuid, err := indexer.IndexUUID(ctx, m.Index())
+	switch {
+	case err != nil:
+		c.wrong(what, err)
+	case uuid == "":
+		c.ok(what, "will be created")
+	case section.Load == "":
+		c.ok(what, "is there")
+	default:
+		n, err := indexer.CountBefore(ctx, m.Index(), event.NewVersion(event.EpochAt(time.Now()), event.FirstCount))
+		if err != nil {
+			c.wrong(what, err)
+			return
+		}
+		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what, OK: true, Warn: n > 0,
+			Detail: fmt.Sprintf("is there; a first load's sweep deletes those of its %d older documents that belong to no row", n)})
+	}
+}

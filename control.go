@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"canalgo/api"
+	"canalgo/cluster"
+	"canalgo/config"
+	"canalgo/node"
+)
+
+var _ api.Control = (*control)(nil)
+
+// control lets the API act on the node; what files and sections are is known only here.
+type control struct {
+	*node.Node
+	key []byte // of the cluster's secrets
+}
+
+// Apply implements api.Control.
+func (c *control) Apply(ctx context.Context, file config.File, dryRun bool) (api.Applied, error) {
+	now := c.View().Config
+	next, err := file.ToCluster(c.key)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	changes, err := config.Diff(c.key, now, next)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	out := api.Applied{Version: now.Version, Changes: changes, NeedLoad: needLoad(now, next)}
+	if dryRun || len(changes) == 0 {
+		return out, nil
+	}
+	if err := c.SetConfig(ctx, now.Version, next); err != nil {
+		return out, refused(err)
+	}
+	out.Version = now.Version + 1
+	return out, nil
+}
+
+// needLoad lists the mappings whose rule changed: a new rule applies from now on, older documents stay as they are.
+func needLoad(now, next cluster.Config) []string {
+	var out []string
+	for name, m := range next.Mappings {
+		if was, ok := now.Mappings[name]; ok && string(was.Spec.Settings) != string(m.Spec.Settings) {
+			out = append(out, m.Source+"/"+name)
+		}
+	}
+	return out
+}
+
+// StartLoad implements api.Control.
+func (c *control) StartLoad(ctx context.Context, source, mapping string) error {
+	_, err := c.Node.StartLoad(ctx, source, mapping)
+	return refused(err)
+}
+
+// SetPaused implements api.Control.
+func (c *control) SetPaused(ctx context.Context, what string, paused bool) error {
+	return refused(c.Node.SetPaused(ctx, what, paused))
+}
+
+// Quarantine implements api.Control.
+func (c *control) Quarantine(context.Context) ([]cluster.Quarantined, error) {
+	return c.Node.Quarantine(), nil
+}
+
+// RetryQuarantine implements api.Control.
+func (c *control) RetryQuarantine(ctx context.Context, ids []uint64) (int, error) {
+	n, err := c.Node.RetryQuarantine(ctx, ids)
+	return n, refused(err)
+}
+
+// refused says whose fault an error is.
+func refused(err error) error {
+	switch {
+	case errors.Is(err, node.ErrNotFound):
+		return fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	case errors.Is(err, cluster.ErrNotLeader), err == nil:
+		return err
+	}
+	return fmt.Errorf("%w: %w", api.ErrRefused, err)
+}
