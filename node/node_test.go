@@ -132,7 +132,7 @@ var errLost = errors.New("purged")
 
 func (s source) Lost(err error) bool { return errors.Is(err, errLost) }
 
-func (s source) Select(_ context.Context, _, query string, _ []event.Column, row func([]any) error) error {
+func (s source) Select(_ context.Context, _, _, query string, _ []event.Column, row func([]any) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.Contains(query, "WHERE") && !strings.Contains(query, " = ") {

@@ -30,8 +30,8 @@ const ChunkRows = 5000
 // A Selector reads rows of the source's own server.
 type Selector interface {
 	// Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its
-	// values as event.Row has them. The slice is row's to keep.
-	Select(ctx context.Context, gtids, query string, columns []event.Column, row func([]any) error) error
+	// values as event.Row has them. The slice is row's to keep. When serverUUID is not empty, another server is an error.
+	Select(ctx context.Context, serverUUID, gtids, query string, columns []event.Column, row func([]any) error) error
 }
 
 // Progress is how far a load has come, as it is kept.
@@ -212,7 +212,7 @@ func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
 		gtids = ""
 	}
 	rows := make([]event.Row, 0, ChunkRows)
-	err = r.Selector.Select(ctx, gtids, query, columns, func(values []any) error {
+	err = r.Selector.Select(ctx, end.ServerUUID, gtids, query, columns, func(values []any) error {
 		row := values
 		if len(r.Columns) < len(r.Table.Columns) {
 			row = make([]any, len(r.Table.Columns))
@@ -388,4 +388,19 @@ func (r *Reader) Render(ctx context.Context, index, document string, key []strin
 		c.changes = append(c.changes, mapping.Change{Op: mapping.Delete, Index: index, ID: document, Version: c.at, Row: &event.Row{Table: r.Table}})
 	}
 	return r.write(ctx, c)
+}
+
+// First reads the first row of a table in its key's order, for a look at it; there may be none.
+func First(ctx context.Context, s Selector, t *event.Table) ([]event.Row, error) {
+	all := make([]int, len(t.Columns))
+	for i := range all {
+		all[i] = i
+	}
+	query := chunkQuery{table: t, columns: all}.first()
+	var rows []event.Row
+	err := s.Select(ctx, "", "", query, t.Columns, func(values []any) error {
+		rows = append(rows, event.Row{Table: t, Op: event.Insert, Version: 1, After: values})
+		return nil
+	})
+	return rows, err
 }

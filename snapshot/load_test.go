@@ -51,7 +51,7 @@ func number(re *regexp.Regexp, query string, otherwise int64) int64 {
 	return n
 }
 
-func (s *server) Select(_ context.Context, gtids, query string, columns []event.Column, row func([]any) error) error {
+func (s *server) Select(_ context.Context, _, gtids, query string, columns []event.Column, row func([]any) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queries = append(s.queries, query)

@@ -24,6 +24,16 @@ func (q chunkQuery) after(key []string, limit int) string {
 	return q.between(key, nil) + fmt.Sprintf(" LIMIT %d", limit) + q.suffix()
 }
 
+// first returns the query for one row, which needs no key.
+func (q chunkQuery) first() string {
+	if len(q.table.Key) > 0 {
+		return q.after(nil, 1)
+	}
+	var b strings.Builder
+	q.selectFrom(&b)
+	return b.String() + " LIMIT 1"
+}
+
 // upTo returns the query for all rows behind key up to last; nil is the start or the end.
 func (q chunkQuery) upTo(key, last []string) string { return q.between(key, last) + q.suffix() }
 
