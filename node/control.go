@@ -100,12 +100,40 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string,
 		if err := n.forgetIndex(ctx, v, stream); err != nil {
 			return nil, err
 		}
+		if err := n.passStop(ctx, stream); err != nil {
+			return nil, err
+		}
 		if err := n.propose(ctx, cluster.StartLoad{Source: source, Mapping: name}); err != nil {
 			return nil, err
 		}
 	}
 	n.kickSources()
+	n.log.Info("loads begin", "source", source, "mappings", loads)
 	return loads, nil
+}
+
+// passStop lets a stream that stopped at an event which nobody can follow go on behind what was read: the load that follows
+// writes the rows as they are after it.
+func (n *Node) passStop(ctx context.Context, stream cluster.DutyID) error {
+	n.mu.Lock()
+	r, s := n.duties[stream], n.sources[stream.Source]
+	n.mu.Unlock()
+	if r == nil || s == nil {
+		return nil
+	}
+	r.mu.Lock()
+	stopped := r.stage.Stuck() && r.worker == nil
+	r.mu.Unlock()
+	s.mu.Lock()
+	x := s.session
+	s.mu.Unlock()
+	if !stopped || x == nil {
+		return nil
+	}
+	end := x.log.Boundary()
+	s.log.Warn("the stream goes on behind what stopped it, a load follows", "duty", stream.String(), "position", end.String())
+	d := n.View().Duties[stream]
+	return n.propose(ctx, cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{stream: {Epoch: d.Assignment.Epoch, Position: end}}})
 }
 
 // forgetIndex lets a mapping whose index is gone or another one begin with a new one.

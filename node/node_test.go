@@ -206,17 +206,19 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 	return nil
 }
 
-func (d destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+func (d destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := 0
+	var out sink.Cleared
 	for id, v := range d.docs {
 		if v < before {
 			delete(d.docs, id)
-			n++
+			out.Deleted++
+		} else {
+			out.Highest = max(out.Highest, v)
 		}
 	}
-	return n, nil
+	return out, nil
 }
 
 func (d destination) Close() error { return nil }

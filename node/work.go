@@ -194,6 +194,7 @@ func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
 	if err := m.Bind(table); err != nil {
 		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
+	r.enter(status.Waiting, "index "+m.Index(), nil)
 	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
 		return err
 	}

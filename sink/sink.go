@@ -44,9 +44,15 @@ type Sink interface {
 
 // Clearer is a Sink that can delete all documents of an index below a version.
 type Clearer interface {
-	// Clear deletes every document of the index whose version is below before, at the version before, and returns how
-	// many there were. No write to the index may be in flight.
-	Clear(ctx context.Context, index string, before event.Version) (int, error)
+	// Clear deletes every document of the index whose version is below before, at the version before. No write to the
+	// index may be in flight.
+	Clear(ctx context.Context, index string, before event.Version) (Cleared, error)
+}
+
+// Cleared says what Clear met.
+type Cleared struct {
+	Deleted int
+	Highest event.Version // of the documents that stay
 }
 
 // A Rejection is a change that the destination will never take.

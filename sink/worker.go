@@ -158,14 +158,14 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 	}
 	w.Gate.Lock()
 	defer w.Gate.Unlock()
-	n := 0
+	var cleared Cleared
 	err := w.writer.try(ctx, func(ctx context.Context) (err error) {
-		n, err = clearer.Clear(ctx, w.Index, c.Version)
+		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
 		return err
 	})
 	if err == nil {
-		w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", n)
-		w.progress.applied.Add(uint64(n))
+		w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", cleared.Deleted)
+		w.progress.applied.Add(uint64(cleared.Deleted))
 	}
 	return err
 }

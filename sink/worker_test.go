@@ -132,7 +132,7 @@ func (d *destination) Write(ctx context.Context, changes []mapping.Change) error
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.inFlight) > 0 {
@@ -140,7 +140,7 @@ func (d *destination) Clear(_ context.Context, _ string, before event.Version) (
 	}
 	d.cleared = append(d.cleared, before)
 	d.order = append(d.order, fmt.Sprintf("clear@%d", before))
-	return 0, nil
+	return sink.Cleared{}, nil
 }
 
 func (d *destination) Close() error { return nil }

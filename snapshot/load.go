@@ -46,12 +46,12 @@ type Progress struct {
 // HigherError says that a document holds a version that the source has not given in this epoch: its index was written
 // by an earlier life of this source whose state is gone. Raising the epoch above it cures it.
 type HigherError struct {
-	Document string
+	Document string // "" when it is not known
 	Version  event.Version
 }
 
 func (e *HigherError) Error() string {
-	return fmt.Sprintf("document %s has the version %s, which this source has not given yet", e.Document, e.Version)
+	return fmt.Sprintf("document %q has the version %s, which this source has not given yet", e.Document, e.Version)
 }
 
 // A Reader reads rows of one mapping's table at an ordinal and writes their documents.
@@ -111,9 +111,12 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 		if err := r.Begin(); err != nil {
 			return err
 		}
-		n, err := clearer.Clear(ctx, index, p.First)
-		p.Swept += uint64(n)
+		cleared, err := clearer.Clear(ctx, index, p.First)
+		p.Swept += uint64(cleared.Deleted)
 		if err == nil {
+			if newest, settled := r.Newest(); settled && cleared.Highest > newest && plausible(cleared.Highest) {
+				return &HigherError{Version: cleared.Highest} // it may belong to no row, and the sweep did not reach it
+			}
 			return save(ctx, p)
 		}
 		r.Log.Warn("sweep again", "error", err)

@@ -125,18 +125,20 @@ func (d *destination) Write(_ context.Context, changes []mapping.Change) error {
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version) (int, error) {
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cleared = before
-	n := 0
+	var out sink.Cleared
 	for id := range d.docs {
 		if d.version[id] < before {
 			delete(d.docs, id)
-			n++
+			out.Deleted++
+		} else {
+			out.Highest = max(out.Highest, d.version[id])
 		}
 	}
-	return n, nil
+	return out, nil
 }
 
 func (d *destination) Close() error { return nil }
@@ -264,6 +266,16 @@ func TestLoadMeetsAnEarlierLife(t *testing.T) {
 	var higher *snapshot.HigherError
 	if !errors.As(err, &higher) || higher.Version != version(5000) {
 		t.Errorf("got %v, want a HigherError with the version", err)
+	}
+}
+
+func TestSweepMeetsAnEarlierLife(t *testing.T) {
+	b := newBench(2)
+	b.dest.docs["orphan"], b.dest.version["orphan"] = "of a row that is gone", version(5000)
+	err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t))
+	var higher *snapshot.HigherError
+	if !errors.As(err, &higher) || higher.Version != version(5000) {
+		t.Errorf("got %v, want a HigherError with the orphan's version", err)
 	}
 }
 

@@ -20,9 +20,9 @@ import (
 const pageSize = 5000
 
 // Clear implements sink.Clearer. It lists the ids, because a search can not ask for versions, and deletes one by one.
-func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (int, error) {
+func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (sink.Cleared, error) {
 	deleted := 0
-	err := s.list(ctx, index, func(older []mapping.Change) error {
+	highest, err := s.list(ctx, index, func(older []mapping.Change) error {
 		for i := range older {
 			older[i].Op, older[i].Version = mapping.Delete, before
 		}
@@ -35,56 +35,61 @@ func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (i
 		deleted += len(older)
 		return err
 	}, before)
+	out := sink.Cleared{Deleted: deleted, Highest: highest}
 	if err != nil {
-		return deleted, fmt.Errorf("clear %s: %w", index, err)
+		return out, fmt.Errorf("clear %s: %w", index, err)
 	}
-	return deleted, nil
+	return out, nil
 }
 
 // CountBefore returns how many documents of the index Clear would delete.
 func (s *Sink) CountBefore(ctx context.Context, index string, before event.Version) (int, error) {
 	n := 0
-	err := s.list(ctx, index, func(older []mapping.Change) error {
+	_, err := s.list(ctx, index, func(older []mapping.Change) error {
 		n += len(older)
 		return nil
 	}, before)
 	return n, err
 }
 
-// list refreshes the index and calls page with its documents below a version, a page at a time.
-func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Change) error, before event.Version) error {
+// list refreshes the index and calls page with its documents below a version, a page at a time. It returns the highest version
+// of the others.
+func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Change) error, before event.Version) (highest event.Version, err error) {
 	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{index}}); err != nil {
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusNotFound {
-			return nil // no index, no documents
+			return 0, nil // no index, no documents
 		}
-		return fmt.Errorf("refresh: %w", err)
+		return 0, fmt.Errorf("refresh: %w", err)
 	}
 	version, size := true, pageSize
 	answer, err := s.do(ctx, esapi.SearchRequest{Index: []string{index}, Scroll: time.Minute, Size: &size, Version: &version,
 		Sort: []string{"_doc"}, Source: []string{"false"}})
 	for {
 		if err != nil {
-			return fmt.Errorf("list ids: %w", err)
+			return highest, fmt.Errorf("list ids: %w", err)
 		}
 		scroll := gjson.GetBytes(answer, "_scroll_id").Str
 		hits := gjson.GetBytes(answer, "hits.hits").Array()
 		if len(hits) == 0 {
 			_, err := s.do(ctx, esapi.ClearScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll_id":%q}`, scroll))})
 			if err != nil {
-				return fmt.Errorf("end scroll: %w", err)
+				return highest, fmt.Errorf("end scroll: %w", err)
 			}
-			return nil
+			return highest, nil
 		}
 		var older []mapping.Change
 		for _, h := range hits {
-			if v := event.Version(h.Get("_version").Uint()); v < before {
-				older = append(older, mapping.Change{Index: index, ID: h.Get("_id").String(), Version: v})
+			v := event.Version(h.Get("_version").Uint())
+			if v >= before {
+				highest = max(highest, v)
+				continue
 			}
+			older = append(older, mapping.Change{Index: index, ID: h.Get("_id").String(), Version: v})
 		}
 		if len(older) > 0 {
 			if err := page(older); err != nil {
-				return err
+				return highest, err
 			}
 		}
 		answer, err = s.do(ctx, esapi.ScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll":"1m","scroll_id":%q}`, scroll))})

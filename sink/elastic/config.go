@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"canalgo/secret"
@@ -62,6 +63,9 @@ func (c Config) Validate() []error {
 		u, err := url.Parse(a)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			if i := strings.LastIndexByte(a, '@'); i >= 0 {
+				a = "***" + a[i:] // what stands before it may be a password
+			}
 			errs = append(errs, fmt.Errorf("addresses: %q is not an address; write http://HOST:PORT or https://HOST:PORT", a))
 		case u.User != nil:
 			errs = append(errs, errors.New("addresses: must not hold a password; use user and password"))

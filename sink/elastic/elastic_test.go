@@ -191,9 +191,9 @@ func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
 			fmt.Fprint(w, items(item("delete", "old", 200, "")))
 		},
 	})
-	n, err := s.Clear(t.Context(), "i", 10)
-	if err != nil || n != 1 {
-		t.Fatalf("cleared %d, %v", n, err)
+	cleared, err := s.Clear(t.Context(), "i", 10)
+	if err != nil || cleared != (sink.Cleared{Deleted: 1, Highest: 20}) {
+		t.Fatalf("cleared %+v, %v", cleared, err)
 	}
 	if want := `{"delete":{"_id":"old","version":10,"version_type":"external_gte"}}` + "\n"; deleted != want {
 		t.Errorf("sent %s, want %s", deleted, want)
