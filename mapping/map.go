@@ -22,8 +22,8 @@ func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 	w := writer{m: m, rows: len(rows), changes: make([]Change, 0, len(rows))}
 	for i := range rows {
 		r := &rows[i]
-		if r.Table == nil || r.Table.Name != m.table {
-			continue
+		if r.Table == nil || r.Table.Name != m.table && !(r.Op == event.DropTable && r.Table.Name == event.TableName{Schema: m.table.Schema}) {
+			continue // another table, nor the whole schema
 		}
 		if r.Op == event.DeleteAll || r.Op == event.DropTable {
 			w.add(Change{Op: Clear, Index: m.index, Version: r.Version, Row: r}, nil)
