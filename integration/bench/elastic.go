@@ -19,7 +19,6 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 		return err
 	}
 	var ceilings, syncs, loads, swept []float64
-	peak := 0
 	for turn := range b.pairs {
 		rate, err := b.ceiling(ctx, log, log.rows, shape)
 		if err != nil {
@@ -32,7 +31,7 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 			if err != nil {
 				return fmt.Errorf("sync: %w", err)
 			}
-			syncs, peak = append(syncs, s.rate), max(peak, s.rss)
+			syncs, b.peak = append(syncs, s.rate), max(b.peak, s.rss)
 			b.note("turn %d: sync %.0f docs/s (%.3f), canalgo cpu %.2fs, rss %.0f MB", turn+1, s.rate, s.rate/rate, s.cpu.Seconds(), float64(s.rss)/1e6)
 		}
 		if b.wants("load") {
@@ -48,7 +47,6 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 	b.value("es_ceiling", median(ceilings), "docs/s")
 	if len(syncs) > 0 {
 		b.ratio("es_sync", median(quotients(syncs, ceilings)))
-		b.value("rss_max", float64(peak)/1e6, "MB")
 	}
 	if len(loads) > 0 {
 		b.ratio("load", median(quotients(loads, ceilings)))

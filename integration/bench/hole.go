@@ -24,7 +24,7 @@ func (b *bench) hole(ctx context.Context, log backlog, suffix string) error {
 			return fmt.Errorf("sync: %w", err)
 		}
 		rate := float64(log.rows) / s.cpu.Seconds()
-		ceilings, syncs = append(ceilings, ceiling), append(syncs, rate)
+		ceilings, syncs, b.peak = append(ceilings, ceiling), append(syncs, rate), max(b.peak, s.rss)
 		b.note("turn %d: %s: go-mysql %.0f rows/cpu-s; canalgo into the hole %.0f rows/cpu-s (%.3f), %.0f rows/s, rss %.0f MB", turn+1, log.table, ceiling,
 			rate, rate/ceiling, float64(log.rows)/s.took.Seconds(), float64(s.rss)/1e6)
 	}

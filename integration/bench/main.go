@@ -10,7 +10,7 @@
 //
 //	es_ceiling      docs/s that a bare _bulk loader writes: same documents, ids and index settings, also external versions
 //	es_sync         docs/s of canalgo following a backlog, from its start to the last document acknowledged, over es_ceiling
-//	rss_max         most memory of canalgo meanwhile
+//	rss_max         most memory of canalgo in any run over a backlog
 //	load            docs/s of canalgo loading existing rows, from its start to the last document acknowledged, over es_ceiling
 //	load_swept      the same to the end of the load's sweep, which looks for documents without a row
 //	decode_ceiling  rows per CPU second that go-mysql alone decodes of the same log
@@ -49,6 +49,7 @@ type bench struct {
 	dir    string   // for everything that is written
 	db     *component.MySQL
 	es     *component.Elasticsearch // nil when nothing wanted needs it
+	peak   int                      // most memory of a canalgo that follows a backlog, in bytes
 	report
 }
 
@@ -165,6 +166,9 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		if err := b.hole(ctx, log, "_wide"); err != nil {
 			return fmt.Errorf("wide: %w", err)
 		}
+	}
+	if b.peak > 0 && b.wants("rss_max") {
+		b.value("rss_max", float64(b.peak)/1e6, "MB")
 	}
 	b.loadAverage()
 	return nil
