@@ -37,6 +37,7 @@ type world struct {
 	refuse  string            // document that the destination refuses
 	index   string            // UUID
 	blocked chan struct{}     // writes wait for it when not nil
+	second  *world            // the destination of sink "second"
 }
 
 func newWorld() *world {
@@ -243,7 +244,12 @@ func (d destination) CreateIndex(context.Context, string, []byte) (string, error
 type parts struct{ *world }
 
 func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source{p.world}, nil }
-func (p parts) Sink(string, cluster.SinkConfig) (node.Sink, error)       { return destination{p.world}, nil }
+func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
+	if name == "second" {
+		return destination{p.second}, nil
+	}
+	return destination{p.world}, nil
+}
 func (p parts) Mapping(string, cluster.MappingConfig, cluster.SourceConfig) (node.Mapping, error) {
 	return rule{}, nil
 }
@@ -260,7 +266,12 @@ func seed(load string) cluster.Config {
 // start runs a node until the test ends, or until the returned function is called.
 func start(t *testing.T, w *world, members *memory.Cluster, load string) (*node.Node, func()) {
 	t.Helper()
-	n, err := node.New(node.Config{ID: "n1", Version: "test", Seed: seed(load), Log: hclog.NewNullLogger()}, members.Member(0), parts{w})
+	return startWith(t, w, members, seed(load))
+}
+
+func startWith(t *testing.T, w *world, members *memory.Cluster, c cluster.Config) (*node.Node, func()) {
+	t.Helper()
+	n, err := node.New(node.Config{ID: "n1", Version: "test", Seed: c, RingBytes: 20_000, Log: hclog.NewNullLogger()}, members.Member(0), parts{w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,6 +447,47 @@ func TestLostPositionNeedsALoad(t *testing.T) {
 		eventually(t, "loaded", has(w, "missed"))
 		w.commit("later")
 		eventually(t, "streams again", has(w, "later"))
+	})
+}
+
+func TestStuckSinkDoesNotHoldUpAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.second = newWorld()
+		release := make(chan struct{})
+		w.second.blocked = release
+		c := seed("")
+		c.Sinks["second"] = c.Sinks["es"]
+		m := c.Mappings["user"]
+		m.Sink = "second"
+		c.Mappings["copy"] = m
+		n, _ := startWith(t, w, memory.New("n1"), c)
+		eventually(t, "both stream", func() bool {
+			a, _ := n.Report().Duty("shop/user")
+			b, _ := n.Report().Duty("shop/copy")
+			return a.Stage == status.Idle && b.Stage == status.Idle
+		})
+		var all []string
+		for i := range 1000 { // more than the log holds
+			all = append(all, fmt.Sprint(i))
+		}
+		w.commit(all...)
+		eventually(t, "the first sink has all", has(w, all...))
+		if _, ok := w.second.document("999"); ok {
+			t.Fatal("the second sink is not stuck")
+		}
+		w.commit("later")
+		eventually(t, "the first sink goes on", has(w, "later"))
+		close(release)
+		eventually(t, "the second sink has all", has(w.second, append(all, "later")...))
+		w.commit("last")
+		eventually(t, "both go on", func() bool { return has(w, "last")() && has(w.second, "last")() })
+		eventually(t, "no catch-up is left", func() bool { return n.Report().Sources[0].CatchUps == 0 })
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.starts) < 2 {
+			t.Error("the stuck duty did not get a stream of its own")
+		}
 	})
 }
 
