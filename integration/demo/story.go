@@ -97,7 +97,7 @@ func (d *demo) fill(ctx context.Context) (_ string, err error) {
 	if err := d.db.Exec(statements...); err != nil {
 		return "", err
 	}
-	if d.load, err = oracle.NewWorkload(d.db, oracle.WorkloadConfig{Table: "shop.busy", Seed: 1, MaxRows: 500}); err != nil {
+	if d.load, err = oracle.NewWorkload(d.db, oracle.WorkloadConfig{Table: "shop.busy", Seed: 1, MaxRows: 200, Pace: 20 * time.Millisecond}); err != nil {
 		return "", err
 	}
 	if err := d.load.Create(); err != nil {
@@ -290,11 +290,11 @@ func (d *demo) outage(ctx context.Context) (string, error) {
 			return err
 		}
 		gone := time.Now()
-		report, err := d.node.Wait(ctx, "the outage in the status", func(r status.Report) bool { return outage(r) != "" })
+		report, err := d.node.Wait(ctx, "the outage in the status", func(r status.Report) bool { return outage(r, gone) != "" })
 		if err != nil {
 			return err
 		}
-		noticed, said = time.Since(gone), outage(report)
+		noticed, said = time.Since(gone), outage(report, gone)
 		if err := pause(ctx, away-time.Since(gone)); err != nil {
 			return err
 		}
@@ -310,10 +310,11 @@ func (d *demo) outage(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%q after %s, equal %s after %d changed rows", said, round(noticed), behind, d.load.Rows()-before), nil
 }
 
-// outage is the stage of a duty that does not get on and says why.
-func outage(r status.Report) string {
+// outage is the stage of a duty that does not get on and says why, since a moment.
+func outage(r status.Report, since time.Time) string {
 	for _, duty := range r.Duties {
-		if duty.Kind == "stream" && (duty.Stage == status.Waiting || duty.Stage == status.Stuck) && duty.LastError != "" {
+		waits := duty.Stage == status.Waiting || duty.Stage == status.Stuck
+		if duty.Kind == "stream" && waits && duty.LastError != "" && duty.ErrorTime.After(since) {
 			return string(duty.Stage)
 		}
 	}
