@@ -243,12 +243,12 @@ func (d destination) CreateIndex(context.Context, string, []byte) (string, error
 
 type parts struct{ *world }
 
-func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source{p.world}, nil }
+func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source(p), nil }
 func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	if name == "second" {
 		return destination{p.second}, nil
 	}
-	return destination{p.world}, nil
+	return destination(p), nil
 }
 func (p parts) Mapping(string, cluster.MappingConfig, cluster.SourceConfig) (node.Mapping, error) {
 	return rule{}, nil
