@@ -34,6 +34,18 @@ type Refusal struct {
 	Row             *event.Row
 }
 
+// NewRefusal describes a change that the destination refused.
+func NewRefusal(c mapping.Change, reason string) Refusal {
+	return Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
+}
+
+// NewForeign describes a change that was not written because of a version that the source has not given.
+func NewForeign(c Conflict) Refusal {
+	r := NewRefusal(c.Change, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has))
+	r.Foreign = c.Has
+	return r
+}
+
 // Keeper sets refused changes aside durably.
 type Keeper interface {
 	SetAside(ctx context.Context, refusals []Refusal) error
@@ -181,7 +193,7 @@ func (w *Worker) send(ctx context.Context) error {
 		var refusals []Refusal
 		err = w.writer.Write(ctx, b.changes, func(e *PartialError) {
 			for _, r := range e.Rejected {
-				refusals = append(refusals, refusal(r.Change, 0, r.Reason))
+				refusals = append(refusals, NewRefusal(r.Change, r.Reason))
 			}
 			var foreign []Refusal
 			pending, foreign = w.judge(pending, e.Conflicts)
@@ -211,17 +223,13 @@ func (w *Worker) judge(pending, conflicts []Conflict) ([]Conflict, []Refusal) {
 		case c.Has <= newest:
 			w.progress.older.Add(1)
 		case settled:
-			foreign = append(foreign, refusal(c.Change, c.Has, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has)))
+			foreign = append(foreign, NewForeign(c))
 		default:
 			c.Change.Body = nil // it would keep the whole batch's memory
 			pending = append(pending, c)
 		}
 	}
 	return pending, foreign
-}
-
-func refusal(c mapping.Change, foreign event.Version, reason string) Refusal {
-	return Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Foreign: foreign, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
 }
 
 // judgeLater looks again at the pending conflicts while the stream reads on.

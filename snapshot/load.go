@@ -299,7 +299,7 @@ func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) 
 	todo := make([]mapping.Change, 0, len(bulk))
 	for _, change := range bulk {
 		if change.Err != nil {
-			refusals = append(refusals, refusal(change, 0, change.Err.Error()))
+			refusals = append(refusals, sink.NewRefusal(change, change.Err.Error()))
 			continue
 		}
 		todo = append(todo, change)
@@ -320,7 +320,7 @@ func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) 
 			return err
 		}
 		for _, x := range partial.Rejected {
-			refusals = append(refusals, refusal(x.Change, 0, x.Reason))
+			refusals = append(refusals, sink.NewRefusal(x.Change, x.Reason))
 		}
 		foreign, err := r.judge(ctx, partial.Conflicts)
 		if err != nil {
@@ -353,7 +353,7 @@ func (r *Reader) judge(ctx context.Context, conflicts []sink.Conflict) ([]sink.R
 				if plausible(c.Has) {
 					return nil, &HigherError{Document: c.Change.ID, Version: c.Has}
 				}
-				foreign = append(foreign, refusal(c.Change, c.Has, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has)))
+				foreign = append(foreign, sink.NewForeign(c))
 				break
 			}
 			if err := wait.Wait(ctx); err != nil {
@@ -367,10 +367,6 @@ func (r *Reader) judge(ctx context.Context, conflicts []sink.Conflict) ([]sink.R
 // plausible reports whether a version has our layout and an epoch that a lost state can have had.
 func plausible(v event.Version) bool {
 	return v.Count() >= event.FirstCount && v.Epoch() <= event.EpochAt(time.Now())+1000
-}
-
-func refusal(c mapping.Change, foreign event.Version, reason string) sink.Refusal {
-	return sink.Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Foreign: foreign, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
 }
 
 // Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
