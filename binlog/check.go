@@ -35,7 +35,7 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 	c.grants()
 	c.settings()
 	c.start(s.cfg.Start)
-	if s.cfg.ServerID != 0 && uint32(s.cfg.ServerID) == identity.ServerID {
+	if s.cfg.ServerID != 0 && s.cfg.ServerID == identity.ServerID {
 		c.wrong("server_id", fmt.Sprintf("%d is the server's own id (@@server_id = %d)", s.cfg.ServerID, identity.ServerID), "choose another, or 0")
 	}
 	c.cascades()

@@ -3,6 +3,7 @@ package binlog
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -36,11 +37,12 @@ const (
 	TLSRequired  = "required"
 )
 
-// TLS says how the connection to MySQL is protected.
+// TLS says how the connection is encrypted. With CA the server's certificate must be signed by it, with ServerName it must also
+// carry that name; with neither nothing is verified. MySQL's own certificates carry no host name.
 type TLS struct {
 	Mode       string `toml:"mode" json:"mode"`                         // "off", "preferred", "required"
-	CA         string `toml:"ca" json:"ca,omitempty"`                   // path of a PEM file; "": the system's
-	ServerName string `toml:"server_name" json:"server_name,omitempty"` // that the certificate must have; "": the host of addr
+	CA         string `toml:"ca" json:"ca,omitempty"`                   // path of a PEM file; "": the system's, when ServerName is given
+	ServerName string `toml:"server_name" json:"server_name,omitempty"` // that the certificate must have; "": any
 	Cert       string `toml:"cert" json:"cert,omitempty"`               // path of a client certificate
 	Key        string `toml:"key" json:"key,omitempty"`                 // path of its key
 }
@@ -63,7 +65,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Defaults returns the settings that a section starts with.
 func Defaults() Config {
-	return Config{Start: "current", Heartbeat: Duration(time.Second), ReadTimeout: Duration(3 * time.Second), TLS: TLS{Mode: "off"}}
+	return Config{Start: StartCurrent, Heartbeat: Duration(time.Second), ReadTimeout: Duration(3 * time.Second), TLS: TLS{Mode: TLSOff}}
 }
 
 // Secrets returns the secret settings by their key.
@@ -71,82 +73,104 @@ func (c *Config) Secrets() map[string]*secret.Value {
 	return map[string]*secret.Value{"password": &c.Password}
 }
 
-// Validate returns what is wrong, each naming its key.
+// Validate returns what is wrong, each error beginning with its key.
 func (c Config) Validate() []error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch host, port, err := net.SplitHostPort(c.Addr); {
-	case c.Addr == "":
-		wrong(`addr: must be given, for example "127.0.0.1:3306"`)
-	case strings.Contains(c.Addr, "://"):
-		wrong("addr: %q must not carry a scheme; write HOST:PORT", c.Addr)
-	case err != nil || host == "":
-		wrong("addr: %q is not an address; write HOST:PORT", c.Addr)
-	default:
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			wrong("addr: port %q must be a number from 1 to 65535", port)
-		}
+	if _, err := c.address(); err != nil {
+		wrong("addr: %w", err)
 	}
 	if c.User == "" {
 		wrong("user: must be given")
 	}
-	for _, t := range c.Tables {
-		if _, err := regexp.Compile(t); err != nil {
-			wrong("tables: %q is not a regular expression: %s", t, err)
-		}
+	if _, err := c.filter(); err != nil {
+		wrong("tables: %w", err)
 	}
 	if _, err := parseStart(c.Start); err != nil {
-		wrong("start: %s", err)
-	}
-	switch c.TLS.Mode {
-	case "off", "preferred", "required":
-	default:
-		wrong(`tls.mode: must be "off", "preferred" or "required", got %q`, c.TLS.Mode)
-	}
-	for key, path := range map[string]string{"tls.ca": c.TLS.CA, "tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key} {
-		if path == "" {
-			continue
-		}
-		if _, err := os.Stat(path); err != nil {
-			wrong("%s: %s", key, err)
-		}
-	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		wrong("tls.cert: a client certificate needs both cert and key")
+		wrong("start: %w", err)
 	}
 	if c.Heartbeat < Duration(100*time.Millisecond) {
 		wrong("heartbeat: must be at least 100ms, got %s", time.Duration(c.Heartbeat))
 	}
 	if c.ReadTimeout < 2*c.Heartbeat {
-		wrong("read_timeout: %s must be at least twice heartbeat %s, or every quiet moment looks like a dead source", time.Duration(c.ReadTimeout), time.Duration(c.Heartbeat))
+		wrong("read_timeout: %s must be at least twice heartbeat %s, or every quiet moment looks like a dead source",
+			time.Duration(c.ReadTimeout), time.Duration(c.Heartbeat))
+	}
+	return append(errs, c.TLS.validate()...)
+}
+
+func (t TLS) validate() []error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch t.Mode {
+	case TLSOff, TLSPreferred, TLSRequired:
+	default:
+		wrong("tls.mode: must be %q, %q or %q, got %q", TLSOff, TLSPreferred, TLSRequired, t.Mode)
+	}
+	if t.Mode != TLSRequired && (t.CA != "" || t.ServerName != "" || t.Cert != "") {
+		wrong("tls.mode: is %q, but ca, server_name or cert are given; write %q, or whoever stands between can switch TLS off", t.Mode, TLSRequired)
+	}
+	if t.CA != "" {
+		if _, err := readPool(t.CA); err != nil {
+			wrong("tls.ca: %w", err)
+		}
+	}
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		wrong("tls.cert: a client certificate needs both cert and key")
+	case t.Cert != "":
+		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+			wrong("tls.cert: %w", err)
+		}
 	}
 	return errs
 }
 
 // address returns host:port.
 func (c Config) address() (string, error) {
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return net.JoinHostPort(c.Addr, "3306"), nil
+	addr := c.Addr
+	switch {
+	case addr == "":
+		return "", errors.New(`must be given, for example "127.0.0.1:3306"`)
+	case strings.ContainsAny(addr, " \t\r\n"):
+		return "", fmt.Errorf("%q must not contain blanks", addr)
+	case strings.Contains(addr, "://"):
+		return "", fmt.Errorf("%q must not carry a scheme; write HOST:PORT", addr)
+	case strings.Contains(addr, "/"):
+		return "", fmt.Errorf("%q is not an address; write HOST:PORT", addr)
+	case strings.Count(addr, ":") > 1 && !strings.HasPrefix(addr, "["):
+		return "", fmt.Errorf("%q: an IPv6 address stands in brackets, for example \"[::1]:3306\"", addr)
 	}
-	return c.Addr, nil
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port, err = net.SplitHostPort(addr + ":3306")
+	}
+	if err != nil || host == "" {
+		return "", fmt.Errorf("%q is not an address; write HOST:PORT", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("port %q must be a number from 1 to 65535", port)
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
-// filter returns which tables may be captured.
+// filter returns what Tables lets through.
 func (c Config) filter() (func(event.TableName) bool, error) {
 	if len(c.Tables) == 0 {
 		return func(event.TableName) bool { return true }, nil
 	}
-	var all []*regexp.Regexp
-	for _, t := range c.Tables {
-		re, err := regexp.Compile("^(?:" + t + ")$")
-		if err != nil {
-			return nil, fmt.Errorf("tables: %w", err)
+	var expressions []*regexp.Regexp
+	for _, text := range c.Tables {
+		if _, err := regexp.Compile(text); err != nil {
+			return nil, fmt.Errorf("%q is not a regular expression: %w", text, err)
 		}
-		all = append(all, re)
+		// \A and \z, because a flag in the text can change what ^ and $ mean.
+		expressions = append(expressions, regexp.MustCompile(`\A(?:`+text+`)\z`))
 	}
-	return func(n event.TableName) bool {
-		for _, re := range all {
-			if re.MatchString(n.String()) {
+	return func(t event.TableName) bool {
+		name := t.String()
+		for _, x := range expressions {
+			if x.MatchString(name) {
 				return true
 			}
 		}
@@ -154,28 +178,48 @@ func (c Config) filter() (func(event.TableName) bool, error) {
 	}, nil
 }
 
-// config returns what the connection needs, nil when TLS is off. The caller sets the server's name when it is not given.
+// config returns nil when TLS is off.
 func (t TLS) config() (*tls.Config, error) {
 	if t.Mode == TLSOff {
 		return nil, nil
 	}
-	cfg := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
+	// The standard verification insists on a name, which the certificates that MySQL makes for itself do not have.
+	cfg := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
+	if t.CA != "" || t.ServerName != "" {
+		var pool *x509.CertPool // nil is the system's
+		if t.CA != "" {
+			var err error
+			if pool, err = readPool(t.CA); err != nil {
+				return nil, fmt.Errorf("tls.ca: %w", err)
+			}
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
+		cfg.VerifyConnection = func(state tls.ConnectionState) error {
+			options := x509.VerifyOptions{Roots: pool, DNSName: t.ServerName, Intermediates: x509.NewCertPool()}
+			for _, cert := range state.PeerCertificates[1:] {
+				options.Intermediates.AddCert(cert)
+			}
+			_, err := state.PeerCertificates[0].Verify(options)
+			return err
 		}
 	}
 	if t.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
 			return nil, fmt.Errorf("tls.cert: %w", err)
 		}
-		cfg.Certificates = []tls.Certificate{cert}
+		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+func readPool(path string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+	}
+	return pool, nil
 }

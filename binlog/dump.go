@@ -129,7 +129,7 @@ func (s *Source) checkPosition(ctx context.Context, conn *client.Conn, identity 
 // the dump of a leader that does not know yet that it is one no more, and another one for every other stream.
 func (s *Source) replicaID(stream string, sourceID uint32) (uint32, uuid.UUID) {
 	replica := uuid.NewSHA1(uuid.NameSpaceOID, []byte(strings.Join([]string{"canalgo", s.cluster, s.name, stream}, "\x00")))
-	id := uint32(s.cfg.ServerID)
+	id := s.cfg.ServerID
 	if id == 0 {
 		for id = binary.BigEndian.Uint32(replica[:]); id == 0 || id == sourceID; id++ {
 		}
@@ -285,10 +285,9 @@ func dumpError(err error) error {
 	switch {
 	case has("Could not find first log file name"), has("purged required binary logs"):
 		return fmt.Errorf("%w: %s", ErrPurged, text)
-	case has("more GTIDs than the"), has("> file size"), has("impossible position"):
+	// A position was the end of an event once: where the server finds none, the log is another one.
+	case has("more GTIDs than the"), has("> file size"), has("impossible position"), has("bogus data in log event"):
 		return fmt.Errorf("%w: %s", ErrReset, text)
-	case has("bogus data in log event"), has("Found invalid event in binary log"), has("event read from binlog did not pass crc check"):
-		return &event.StopError{Reason: "the server cannot read its own log at this position: " + text, Fix: "start elsewhere and load again"}
 	}
 	return fmt.Errorf("read the binary log: %w", err) // among them a log that was reset: connecting again tells
 }

@@ -57,6 +57,10 @@ func (s *Source) Resolve(ctx context.Context, start string) (event.Position, err
 	if !identity.LogBin {
 		return event.Position{}, &event.StopError{Reason: "the server writes no binary log", Fix: "start mysqld with --log-bin"}
 	}
+	now, err := serverTime(conn)
+	if err != nil {
+		return event.Position{}, err
+	}
 	var p event.Position
 	switch {
 	case wanted.File != "":
@@ -65,7 +69,7 @@ func (s *Source) Resolve(ctx context.Context, start string) (event.Position, err
 		}
 		p, err = s.scan(ctx, identity, wanted)
 	case wanted.GTIDs != "":
-		p = event.Position{GTIDs: wanted.GTIDs, Time: time.Now().UTC()}
+		p = event.Position{GTIDs: wanted.GTIDs}
 		err = checkGTIDs(identity, wanted.GTIDs)
 	default:
 		p, err = s.current(ctx, conn, identity)
@@ -74,7 +78,24 @@ func (s *Source) Resolve(ctx context.Context, start string) (event.Position, err
 		return event.Position{}, fmt.Errorf("start %s: %w", start, err)
 	}
 	p.ServerUUID = identity.ServerUUID
+	if p.Time.IsZero() {
+		p.Time = now
+	}
 	return p, nil
+}
+
+// serverTime is the source's clock.
+func serverTime(conn *client.Conn) (time.Time, error) {
+	r, err := conn.Execute("SELECT UNIX_TIMESTAMP(NOW(6))")
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the server's clock: %w", err)
+	}
+	text, _ := r.GetString(0, 0)
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the server's clock: %w", err)
+	}
+	return time.UnixMicro(int64(seconds * 1e6)).UTC(), nil
 }
 
 // current returns the end of the log. The GTID set that the server shows beside it may lack transactions that are in the
@@ -84,7 +105,6 @@ func (s *Source) current(ctx context.Context, conn *client.Conn, identity Identi
 	if err != nil {
 		return event.Position{}, err
 	}
-	end.Time = time.Now().UTC()
 	if !identity.GTIDs() {
 		end.GTIDs = ""
 		return end, nil
@@ -102,7 +122,6 @@ func (s *Source) current(ctx context.Context, conn *client.Conn, identity Identi
 		if again.File == end.File && again.Offset == end.Offset && again.GTIDs == end.GTIDs {
 			return end, nil
 		}
-		again.Time = time.Now().UTC()
 		end = again
 	}
 	return s.scan(ctx, identity, end)
@@ -111,7 +130,6 @@ func (s *Source) current(ctx context.Context, conn *client.Conn, identity Identi
 // scan reads a file from its beginning up to p and returns p with the GTIDs executed there.
 func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) (event.Position, error) {
 	if p.Offset == firstEvent && !identity.GTIDs() {
-		p.Time = time.Now().UTC()
 		return p, nil
 	}
 	start := event.Position{ServerUUID: identity.ServerUUID, File: p.File, Offset: firstEvent}
@@ -138,9 +156,7 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%s is not the end of a transaction", p),
 			Fix: fmt.Sprintf("the nearest end after it is %s", t.boundary)}
 	}
-	if p.Time = t.boundary.Time; p.Time.IsZero() {
-		p.Time = time.Now().UTC()
-	}
+	p.Time = t.boundary.Time
 	if identity.GTIDs() {
 		p.GTIDs = executed.String()
 	}

@@ -32,7 +32,11 @@ type tracker struct {
 	offset   uint64 // the end of the last event
 	passTo   uint64 // what ends before it was read in an earlier dump
 
-	format []byte // the format description, as it travels
+	format  []byte   // the format description, as it travels
+	created struct { // the file that it heads, to recognise another one of the same name
+		file string
+		at   uint32
+	}
 	tables map[uint64]*mapped
 	zstd   *zstd.Decoder
 	piece  int // numbers pieces
@@ -134,7 +138,7 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 	case kind == typeTransactionPayload:
 		return false, t.payload(ctx, body)
 	case kind == typeFormatDescription:
-		return false, t.describe(raw)
+		return false, t.describe(h, raw)
 	case kind == typeRotate:
 		return false, t.rotate(ctx, h, body)
 	case kind == typePreviousGTIDs:
@@ -214,13 +218,17 @@ func (t *tracker) oversized(ctx context.Context, raw []byte) error {
 }
 
 // describe keeps the format description that the following events are in, marked as one whose events carry no checksum.
-func (t *tracker) describe(raw []byte) error {
+func (t *tracker) describe(h header, raw []byte) error {
 	// header | version:u16 | server version:50 | created:u32 | header size:u8 | sizes by type | checksum:u8 | crc:u32
 	format := bytes.Clone(raw)
 	format[len(format)-checksumSize-1] = 0
 	if size := format[headerSize+2+50+4]; size != headerSize {
 		return t.stop(fmt.Sprintf("event headers of %d bytes", size), "use a MySQL server, 8.0 or later")
 	}
+	if t.created.file == t.file && t.created.at != h.timestamp && t.file != "" {
+		return fmt.Errorf("%w: %s is another file of that name", ErrReset, t.file)
+	}
+	t.created.file, t.created.at = t.file, h.timestamp
 	t.format = format
 	clear(t.tables) // ids may be given anew
 	return nil

@@ -241,6 +241,607 @@ func clipped(v any) string {
 	return text
 }
 
-func withPassword(text string) secret.Value { return secret.New(text) }
-
 func mkdirTemp() (string, error) { return os.MkdirTemp("", "canalgo-binlog-") }
+
+// numbered is what must be the same whenever the same place of the log is read.
+type numbered struct {
+	version event.Version
+	kind    event.Kind
+	table   string
+	raw     string
+	action  event.Action
+}
+
+func numbers(batches []event.Batch) []numbered {
+	var out []numbered
+	for _, b := range batches {
+		for _, e := range b.Events {
+			if e.Version == 0 {
+				continue
+			}
+			n := numbered{version: e.Version, kind: e.Kind, table: e.Table.String(), raw: string(e.Raw)}
+			if e.Statement != nil {
+				n.action = e.Statement.Action
+			}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// TestBinlogSameVersions reads a log once, then again from each of its transaction boundaries.
+func TestBinlogSameVersions(t *testing.T) {
+	for _, compression := range []string{"OFF", "ON"} {
+		t.Run("compression "+compression, func(t *testing.T) {
+			db := sharedServer(t)
+			s := newSource(t, db, nil)
+			exec(t, db, "DROP DATABASE IF EXISTS same", "CREATE DATABASE same", "DROP DATABASE IF EXISTS other", "CREATE DATABASE other",
+				"CREATE TABLE same.a (id INT PRIMARY KEY, v TEXT)", "CREATE TABLE same.b (id INT PRIMARY KEY, v INT)", "CREATE TABLE other.c (id INT PRIMARY KEY)")
+			from := resolve(t, s, "current")
+			c, err := db.Connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			statements := []string{"SET SESSION binlog_transaction_compression = " + compression,
+				"SET SESSION binlog_rows_query_log_events = ON",
+				"INSERT INTO same.a VALUES (1, 'one'), (2, 'two')",
+				"INSERT INTO other.c VALUES (1), (2)",
+				"BEGIN", "INSERT INTO same.a VALUES (3, 'three')", "INSERT INTO other.c VALUES (3)", "SAVEPOINT s", "INSERT INTO same.b VALUES (9, 9)", "ROLLBACK TO s", "UPDATE same.a SET v = 'x' WHERE id < 3", "INSERT INTO same.b VALUES (1, 1)", "COMMIT",
+				"CREATE TABLE same.d (id INT PRIMARY KEY)", "ALTER TABLE same.a ADD COLUMN w INT DEFAULT 3",
+				"UPDATE same.a, same.b SET same.a.v = 'y', same.b.v = 2 WHERE same.a.id = same.b.id",
+				"TRUNCATE TABLE other.c", "FLUSH BINARY LOGS",
+				"DELETE FROM same.a WHERE id = 2", "CREATE TABLE same.copy SELECT * FROM same.a",
+				"TRUNCATE TABLE same.b", "CREATE USER IF NOT EXISTS somebody IDENTIFIED BY 'planted'", "DROP USER somebody",
+				"INSERT INTO same.b WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, i FROM n",
+				"DROP TABLE same.copy", "XA START 'x'", "INSERT INTO same.b VALUES (1001, 1)", "XA END 'x'", "XA COMMIT 'x' ONE PHASE",
+				"INSERT INTO same.b VALUES (1002, 1)"}
+			for _, statement := range statements {
+				if _, err := c.Execute(statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			to := resolve(t, s, "current")
+			all := read(t, s, from, to, inSchema("same"))
+			want := numbers(all)
+			if len(want) < 14 {
+				t.Fatalf("only %d events", len(want))
+			}
+			var executed event.GTIDSet
+			if executed, err = event.ParseGTIDSet(from.GTIDs); err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range all[:len(all)-1] {
+				executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+				resumed := b.End
+				resumed.GTIDs = executed.String()
+				got := numbers(read(t, s, resumed, to, inSchema("same")))
+				var rest []numbered
+				for _, n := range want {
+					if n.version > resumed.Version() {
+						rest = append(rest, n)
+					}
+				}
+				if !reflect.DeepEqual(got, rest) {
+					t.Fatalf("resumed at %s after batch %d: %d events, want %d\n got %+v\nwant %+v", resumed, i, len(got), len(rest), got, rest)
+				}
+			}
+			if executed.String() == "" || !strings.HasPrefix(to.GTIDs, executed.String()[:36]) {
+				t.Errorf("executed %s, want like %s", executed, to.GTIDs)
+			}
+			rows := decode(t, all)
+			if last := rows[len(rows)-1]; last.Op != event.Insert || last.After[0] != int32(1002) {
+				t.Errorf("last row: %+v", last)
+			}
+		})
+	}
+}
+
+// bigTransaction inserts rows of 1000 bytes in one transaction.
+func bigTransaction(t *testing.T, db *component.MySQL, table string, rows int, session ...string) {
+	t.Helper()
+	c, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, statement := range append(session, "USE mysql", "SET SESSION cte_max_recursion_depth = 1000000",
+		fmt.Sprintf("INSERT INTO %s WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(SHA2(i, 256), 15) FROM n", table, rows)) {
+		if _, err := c.Execute(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+func TestBinlogBigTransaction(t *testing.T) {
+	const rows = 8000
+	db := sharedServer(t)
+	s := newSource(t, db, nil)
+	for _, compression := range []string{"OFF", "ON"} {
+		exec(t, db, "DROP DATABASE IF EXISTS big", "CREATE DATABASE big", "CREATE TABLE big.t (id INT PRIMARY KEY, v VARCHAR(1000))", "CREATE TABLE big.small (id INT PRIMARY KEY)")
+		from := resolve(t, s, "current")
+		exec(t, db, "INSERT INTO big.small VALUES (1)")
+		boundary := resolve(t, s, "current")
+		bigTransaction(t, db, "big.t", rows, "SET SESSION binlog_transaction_compression = "+compression)
+		batches := read(t, s, from, resolve(t, s, "current"), inSchema("big"))
+		if len(batches) < 1+7 {
+			t.Fatalf("%d batches, want one for each MiB", len(batches))
+		}
+		for i, b := range batches[1 : len(batches)-1] {
+			if b.End.Offset != boundary.Offset || b.End.Count != batches[0].End.Count || !b.GTID.IsZero() {
+				t.Errorf("piece %d ends at %s, %s; want the last boundary %s without a GTID", i, b.End, b.GTID, boundary)
+			}
+			if b.Bytes > 2<<20 {
+				t.Errorf("piece %d has %d bytes", i, b.Bytes)
+			}
+			// Each piece can be decoded by itself.
+			if _, err := binlog.NewDecoder().Decode(b.Events); err != nil {
+				t.Errorf("piece %d: %v", i, err)
+			}
+		}
+		if got := len(decode(t, batches)); got != rows+1 {
+			t.Errorf("compression %s: %d rows, want %d", compression, got, rows+1)
+		}
+		again := read(t, s, batches[0].End, resolve(t, s, "current"), inSchema("big"))
+		if !reflect.DeepEqual(numbers(again), numbers(batches[1:])) {
+			t.Errorf("compression %s: read again, the versions differ", compression)
+		}
+	}
+}
+
+// killDumps ends all dump connections and returns how many there were.
+func killDumps(t *testing.T, db *component.MySQL) int {
+	t.Helper()
+	r, err := db.Query("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Values {
+		id, _ := r.GetInt(i, 0)
+		_ = db.Exec(fmt.Sprintf("KILL %d", id)) // it may have ended by itself
+	}
+	return len(r.Values)
+}
+
+// TestBinlogKilledDump ends the connection inside a transaction, after some pieces of it were emitted.
+func TestBinlogKilledDump(t *testing.T) {
+	const rows = 20000
+	db := sharedServer(t)
+	s := newSource(t, db, nil)
+	exec(t, db, "DROP DATABASE IF EXISTS killed", "CREATE DATABASE killed", "CREATE TABLE killed.t (id INT PRIMARY KEY, v VARCHAR(1000))")
+	from := resolve(t, s, "current")
+	bigTransaction(t, db, "killed.t", rows)
+	to := resolve(t, s, "current")
+	seen := map[event.Version]string{}
+	repeats, kills, total := 0, 0, 0
+	err := s.Stream(t.Context(), "killed", from, inSchema("killed"), func(_ context.Context, b event.Batch) error {
+		for _, e := range b.Events {
+			if e.Kind != event.Rows {
+				continue
+			}
+			if raw, ok := seen[e.Version]; ok {
+				repeats++
+				if raw != string(e.Raw) {
+					t.Errorf("%s was sent again with other bytes", e.Version)
+				}
+			} else {
+				total++
+			}
+			seen[e.Version] = string(e.Raw)
+		}
+		if kills < 3 && b.End.Offset == from.Offset && len(seen) > 100*(kills+1) {
+			kills += min(1, killDumps(t, db))
+		}
+		if b.End.File == to.File && b.End.Offset >= to.Offset {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	if kills == 0 || repeats == 0 {
+		t.Errorf("%d kills, %d repeats: the transaction was not interrupted", kills, repeats)
+	}
+	once := numbers(read(t, s, from, to, inSchema("killed")))
+	if len(once) != total {
+		t.Errorf("%d events in all, want %d", total, len(once))
+	}
+	if status := s.Status("killed"); status.Reconnects == 0 || status.LastError == "" {
+		t.Errorf("status: %+v", status)
+	}
+}
+
+// TestBinlogStops lists what ends in an error that names it, at the leader or at the decoder.
+func TestBinlogStops(t *testing.T) {
+	db := ownServer(t, "--binlog-row-event-max-size=8192")
+	s := newSource(t, db, nil)
+	for _, c := range []struct {
+		name       string
+		statements []string
+		want       []string
+	}{
+		{"row image", []string{"SET SESSION binlog_row_image = MINIMAL", "UPDATE stop.t SET v = 'n' WHERE id = 1"}, []string{"stop.t", "partial row image", "binlog_row_image = FULL"}},
+		{"row image, delete", []string{"SET SESSION binlog_row_image = MINIMAL", "DELETE FROM stop.t WHERE id = 1"}, []string{"stop.t", "partial row image"}},
+		{"row image, blob", []string{"SET SESSION binlog_row_image = NOBLOB", "UPDATE stop.t SET v = 'n' WHERE id = 1"}, []string{"stop.t", "partial row image"}},
+		{"metadata", []string{"SET GLOBAL binlog_row_metadata = MINIMAL", "INSERT INTO stop.t VALUES (2, 'n', '{}')", "SET GLOBAL binlog_row_metadata = FULL"}, []string{"stop.t", "binlog_row_metadata = FULL"}},
+		{"partial JSON", []string{"SET SESSION binlog_row_value_options = PARTIAL_JSON", "UPDATE stop.t SET j = JSON_SET(j, '$.a', 2) WHERE id = 1"}, []string{"stop.t", "parts of JSON", "binlog_row_value_options"}},
+		{"statement", []string{"SET SESSION binlog_format = STATEMENT", "INSERT INTO stop.t VALUES (3, 'text', '{}')"}, []string{"stop.t", "insert into stop.t values (3", "binlog_format = row"}},
+		{"XA", []string{"XA START 'a'", "INSERT INTO stop.t VALUES (4, 'xa', '{}')", "XA END 'a'", "XA PREPARE 'a'"}, []string{"stop.t", "XA transaction"}},
+		{"XA, large", append([]string{"XA START 'b'", "SET SESSION cte_max_recursion_depth = 1000000", "INSERT INTO stop.t WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i + 100, REPEAT('x', 900), '{}' FROM n"}, "XA END 'b'", "XA PREPARE 'b'"), []string{"stop.t", "XA transaction"}},
+		{"partition", []string{"ALTER TABLE stop.parts TRUNCATE PARTITION p0"}, []string{"stop.parts", "TRUNCATE PARTITION"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			exec(t, db, "DROP DATABASE IF EXISTS stop", "CREATE DATABASE stop", "CREATE TABLE stop.t (id INT PRIMARY KEY, v TEXT, j JSON)",
+				"CREATE TABLE stop.parts (id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 4", `INSERT INTO stop.t VALUES (1, 'one', '{"a": 1, "b": "long enough to be worth a diff, that is longer than the diff"}')`)
+			from := resolve(t, s, "current")
+			conn, err := db.Connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			for _, statement := range c.statements {
+				if _, err := conn.Execute(statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			if c.statements[0][:2] == "XA" {
+				defer exec(t, db, "XA ROLLBACK "+c.statements[0][len("XA START "):])
+			}
+			to := resolve(t, s, "current")
+			d := binlog.NewDecoder()
+			var stop *event.StopError
+			for _, b := range read(t, s, from, to, inSchema("stop")) {
+				rows, err := d.Decode(b.Events)
+				if errors.As(err, &stop) {
+					break
+				}
+				if err != nil || len(rows) > 0 {
+					t.Fatalf("%d rows, error %v", len(rows), err)
+				}
+			}
+			if stop == nil {
+				t.Fatal("nothing stopped")
+			}
+			for _, part := range c.want {
+				if !strings.Contains(strings.ToLower(stop.Error()), strings.ToLower(part)) {
+					t.Errorf("%q does not say %q", stop, part)
+				}
+			}
+			// Whoever does not map the schema does not mind.
+			for _, b := range read(t, s, from, to, inSchema("elsewhere")) {
+				if len(b.Events) > 0 {
+					t.Errorf("another schema got %+v", b.Events)
+				}
+			}
+		})
+	}
+}
+
+// TestBinlogStatements looks at what happens to whole tables.
+func TestBinlogStatements(t *testing.T) {
+	db := sharedServer(t)
+	s := newSource(t, db, nil)
+	exec(t, db, "DROP DATABASE IF EXISTS ddl", "CREATE DATABASE ddl", "DROP DATABASE IF EXISTS ddl2", "CREATE DATABASE ddl2",
+		"CREATE TABLE ddl.t (id INT PRIMARY KEY)", "CREATE TABLE ddl.u (id INT PRIMARY KEY)", "CREATE TABLE ddl2.t (id INT PRIMARY KEY)")
+	from := resolve(t, s, "current")
+	exec(t, db, "INSERT INTO ddl.t VALUES (1)", "TRUNCATE ddl.t", "ALTER TABLE ddl.t ADD COLUMN g GEOMETRY, ADD COLUMN i INT INVISIBLE", "INSERT INTO ddl.t VALUES (2, NULL)",
+		"RENAME TABLE ddl.t TO ddl.x, ddl.u TO ddl.t, ddl.x TO ddl.u", "DROP TABLE ddl.t, ddl.u", "CREATE TABLE ddl.z AS SELECT 1 AS id", "DROP DATABASE ddl2")
+	batches := read(t, s, from, resolve(t, s, "current"), func(n event.TableName) bool { return n.Schema == "ddl" })
+	var got []string
+	for _, b := range batches {
+		for _, e := range b.Events {
+			if e.Statement != nil {
+				got = append(got, fmt.Sprintf("%s%v", e.Statement.Action, e.Statement.Tables))
+			}
+		}
+	}
+	want := []string{"truncate[ddl.t]", "alter[ddl.t]", "alter[ddl.t ddl.x ddl.u ddl.t ddl.x ddl.u]", "drop[ddl.t ddl.u]", "alter[ddl.z]", "drop[ddl2.]"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("statements %q, want %q", got, want)
+	}
+	var ops []string
+	for _, r := range decode(t, batches) {
+		ops = append(ops, r.Op.String()+" "+r.Table.Name.String())
+	}
+	wantOps := []string{"insert ddl.t", "truncate ddl.t", "insert ddl.t", "drop ddl.t", "drop ddl.u", "insert ddl.z", "drop ddl2."}
+	if !reflect.DeepEqual(ops, wantOps) {
+		t.Errorf("rows %q, want %q", ops, wantOps)
+	}
+}
+
+// streamError streams until there is an error.
+func streamError(t *testing.T, s *binlog.Source, from event.Position) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	return s.Stream(ctx, "test", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+}
+
+func TestBinlogLostPositions(t *testing.T) {
+	db := ownServer(t)
+	s := newSource(t, db, nil)
+	exec(t, db, "CREATE DATABASE x", "CREATE TABLE x.t (id INT PRIMARY KEY)", "INSERT INTO x.t VALUES (1)")
+	early := resolve(t, s, "current")
+	exec(t, db, "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (2)", "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (3)")
+	now := resolve(t, s, "current")
+	byGTID := event.Position{ServerUUID: early.ServerUUID, Epoch: 7, Count: event.FirstCount, GTIDs: early.GTIDs}
+	if rows := len(decode(t, read(t, s, byGTID, now, inSchema("x")))); rows != 2 {
+		t.Errorf("from a GTID set: %d rows, want 2", rows)
+	}
+	start := fmt.Sprintf("%s:%d", now.File, now.Offset)
+	if p := resolve(t, s, start); p.GTIDs != now.GTIDs || p.ServerUUID != now.ServerUUID {
+		t.Errorf("%s resolves to %+v, want %+v", start, p, now)
+	}
+	if _, err := s.Resolve(t.Context(), fmt.Sprintf("%s:%d", now.File, now.Offset-5)); err == nil || !strings.Contains(err.Error(), "not the end of a transaction") {
+		t.Errorf("an offset inside an event: %v", err)
+	}
+	beyond := now
+	beyond.Offset += 1000
+	if err := streamError(t, s, beyond); !errors.Is(err, binlog.ErrReset) {
+		t.Errorf("behind the end: %v", err)
+	}
+	other := now
+	other.ServerUUID = "00000000-0000-0000-0000-000000000001"
+	var changed *binlog.ServerChangedError
+	if err := streamError(t, s, other); !errors.As(err, &changed) || changed.Now != now.ServerUUID || !errors.Is(err, binlog.ErrServerChanged) {
+		t.Errorf("another server: %v", err)
+	}
+
+	exec(t, db, "PURGE BINARY LOGS TO '"+now.File+"'")
+	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrPurged) || !strings.Contains(err.Error(), early.File) || !strings.Contains(err.Error(), now.File) {
+		t.Errorf("purged file: %v", err)
+	}
+	if err := streamError(t, s, byGTID); !errors.Is(err, binlog.ErrPurged) {
+		t.Errorf("purged GTIDs: %v", err)
+	}
+
+	// The log is reset while a stream waits for more.
+	result := make(chan error, 1)
+	go func() { result <- streamError(t, s, now) }()
+	waitFor(t, func() bool { return s.Status("test").Settled })
+	exec(t, db, "RESET BINARY LOGS AND GTIDS")
+	if err := <-result; !errors.Is(err, binlog.ErrReset) {
+		t.Errorf("reset: %v", err)
+	}
+	// Files of the old names grow beyond the position.
+	for i := range 30 {
+		exec(t, db, fmt.Sprintf("INSERT INTO x.t VALUES (%d)", 100+i))
+	}
+	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrReset) {
+		t.Errorf("reset, with a file of the same name: %v", err)
+	}
+}
+
+func waitFor(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came true")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// TestBinlogFrozenServer: a server that answers nothing is noticed, and nobody waits for it when the stream is to end.
+func TestBinlogFrozenServer(t *testing.T) {
+	db := ownServer(t)
+	s := newSource(t, db, nil)
+	from := resolve(t, s, "current")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Stream(ctx, "frozen", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+	}()
+	waitFor(t, func() bool { return s.Status("frozen").Settled })
+	if err := db.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	paused := time.Now()
+	waitFor(t, func() bool { return !s.Status("frozen").Connected })
+	if took := time.Since(paused); took > 4*time.Second {
+		t.Errorf("noticed after %s", took)
+	}
+	stopped := time.Now()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("stream: %v", err)
+	}
+	if took := time.Since(stopped); took > 200*time.Millisecond {
+		t.Errorf("ended after %s", took)
+	}
+	if err := db.Continue(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A stream that was settled ends at once too.
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() {
+		done <- s.Stream(ctx, "frozen", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+	}()
+	waitFor(t, func() bool { return s.Status("frozen").Settled })
+	if err := db.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	stopped = time.Now()
+	cancel()
+	<-done
+	if took := time.Since(stopped); took > 200*time.Millisecond {
+		t.Errorf("ended after %s", took)
+	}
+}
+
+// TestBinlogFenced: the server ends the dump of a node when another one reads the same stream.
+func TestBinlogFenced(t *testing.T) {
+	db := ownServer(t)
+	first, second := newSource(t, db, nil), newSource(t, db, nil)
+	from := resolve(t, first, "current")
+	run := func(s *binlog.Source, stream string) {
+		go func() {
+			_ = s.Stream(t.Context(), stream, from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+		}()
+		waitFor(t, func() bool { return s.Status(stream).Settled })
+	}
+	run(first, "shared")
+	run(first, "catch-up")
+	if got := first.Status("shared").LastError + first.Status("catch-up").LastError; got != "" {
+		t.Errorf("two streams disturb each other: %s", got)
+	}
+	run(second, "shared")
+	waitFor(t, func() bool { return strings.Contains(first.Status("shared").LastError, "same server_uuid") })
+	if got := first.Status("catch-up").LastError; got != "" {
+		t.Errorf("the other stream was ended: %s", got)
+	}
+}
+
+func TestBinlogLogin(t *testing.T) {
+	db := ownServer(t)
+	exec(t, db, "CREATE USER reader IDENTIFIED WITH caching_sha2_password BY 'planted-login-secret' REQUIRE NONE",
+		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader",
+		"CREATE USER secure IDENTIFIED BY 'planted-login-secret' REQUIRE SSL", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO secure")
+	for _, c := range []struct {
+		name, user, password string
+		tls                  binlog.TLS
+		want                 string // part of the error
+	}{
+		{"sha2 without TLS", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
+		{"sha2 without TLS, cached", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
+		{"preferred", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSPreferred}, ""},
+		{"own CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile()}, ""},
+		{"required without CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired}, ""},
+		{"needs TLS", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, "preferred"},
+		{"wrong name", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile(), ServerName: "db.example"}, "certificate"},
+		{"no such CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, ServerName: "db.example"}, "certificate"},
+		{"wrong password", "reader", "planted-wrong-secret", binlog.TLS{Mode: binlog.TLSPreferred}, "Access denied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSource(t, db, func(cfg *binlog.Config) { cfg.User, cfg.Password, cfg.TLS = c.user, secret.New(c.password), c.tls })
+			identity, err := s.Identify(t.Context())
+			switch {
+			case c.want == "" && err != nil:
+				t.Fatal(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Fatalf("error %v, want %q", err, c.want)
+			case err != nil && strings.Contains(err.Error(), "planted"):
+				t.Errorf("the error shows the password: %v", err)
+			}
+			if c.want != "" {
+				return
+			}
+			if !identity.GTIDs() || identity.RowMetadata != "FULL" || identity.ServerUUID == "" || identity.ServerID != 1 {
+				t.Errorf("identity %+v", identity)
+			}
+			from := resolve(t, s, "current")
+			exec(t, db, "CREATE DATABASE IF NOT EXISTS login", "DROP DATABASE login")
+			if batches := read(t, s, from, resolve(t, s, "current"), inSchema("login")); len(numbers(batches)) == 0 {
+				t.Error("nothing was read")
+			}
+		})
+	}
+}
+
+func TestBinlogCheck(t *testing.T) {
+	db := ownServer(t, "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
+	exec(t, db, "CREATE USER weak IDENTIFIED BY 'x'", "GRANT SELECT ON *.* TO weak", "CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)",
+		"SET GLOBAL binlog_row_image = MINIMAL", "SET GLOBAL binlog_row_metadata = MINIMAL", "SET GLOBAL binlog_expire_logs_seconds = 60")
+	findings := func(change func(*binlog.Config)) map[string]binlog.Finding {
+		t.Helper()
+		list, err := newSource(t, db, change).Check(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]binlog.Finding{}
+		for _, f := range list {
+			out[f.What] = f
+		}
+		return out
+	}
+	weak := findings(func(c *binlog.Config) { c.User, c.Password, c.TLS.Mode = "weak", secret.New("x"), binlog.TLSPreferred })
+	for what, fix := range map[string]string{
+		"grant REPLICATION SLAVE":    "GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'",
+		"grant REPLICATION CLIENT":   "GRANT REPLICATION CLIENT ON *.* TO 'weak'@'%'",
+		"binlog_row_image":           "SET PERSIST binlog_row_image = 'FULL'",
+		"binlog_row_metadata":        "SET PERSIST binlog_row_metadata = 'FULL'",
+		"binlog_expire_logs_seconds": "SET PERSIST binlog_expire_logs_seconds = 604800",
+	} {
+		if f, ok := weak[what]; !ok || f.OK || f.Fix != fix {
+			t.Errorf("%s: %+v, want the fix %q", what, f, fix)
+		}
+	}
+	if f := weak["gtid_mode"]; !f.OK || !f.Warn {
+		t.Errorf("gtid_mode: %+v", f)
+	}
+	for what, f := range weak { // what is said must help
+		if statement, ok := strings.CutPrefix(f.Fix, "SET PERSIST "); ok && !f.OK {
+			if err := db.Exec("SET PERSIST " + statement); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if strings.HasPrefix(f.Fix, "GRANT") {
+			exec(t, db, f.Fix)
+		}
+	}
+	for _, statement := range strings.Split(weak["gtid_mode"].Fix, ";") {
+		exec(t, db, statement)
+	}
+	for what, f := range findings(func(c *binlog.Config) {
+		c.User, c.Password, c.TLS.Mode, c.Tables = "weak", secret.New("x"), binlog.TLSPreferred, []string{`shop\..*`}
+	}) {
+		if !f.OK || f.Warn {
+			t.Errorf("after the fixes, %s: %+v", what, f)
+		}
+	}
+	if f := findings(func(c *binlog.Config) { c.Tables, c.ServerID, c.Start = []string{"nope"}, 1, "binlog.000099:4" }); !f["tables"].Warn || f["server_id"].OK || f["start"].OK {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestBinlogWithoutGTIDs: positions by file and offset alone, over a restart of the server.
+func TestBinlogWithoutGTIDs(t *testing.T) {
+	db := ownServer(t, "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
+	s := newSource(t, db, nil)
+	exec(t, db, "CREATE DATABASE x", "CREATE TABLE x.t (id INT PRIMARY KEY)")
+	from := resolve(t, s, "current")
+	if from.GTIDs != "" || from.File == "" {
+		t.Fatalf("current is %+v", from)
+	}
+	var mu sync.Mutex
+	var rows []event.Row
+	d := binlog.NewDecoder()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Stream(ctx, "plain", from, inSchema("x"), func(_ context.Context, b event.Batch) error {
+			mu.Lock()
+			defer mu.Unlock()
+			decoded, err := d.Decode(b.Events)
+			rows = append(rows, decoded...)
+			return err
+		})
+	}()
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(rows)
+	}
+	exec(t, db, "INSERT INTO x.t VALUES (1), (2)")
+	waitFor(t, func() bool { return count() == 2 })
+	if err := db.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "INSERT INTO x.t VALUES (3)")
+	waitFor(t, func() bool { return count() == 3 })
+	waitFor(t, func() bool {
+		st := s.Status("plain")
+		return st.Settled && st.BehindBytes == 0 && time.Since(st.CaughtUp) < 2*time.Second
+	})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
