@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 )
 
 // mysqlRelease names the install in the cache; the packages are those that Debian's sid has on the day of the install.
@@ -123,12 +125,16 @@ func debianMirror(ctx context.Context) (string, error) {
 	return "", errors.New("apt knows no Debian mirror: its sources name none that ends in /debian")
 }
 
-// run runs a program and returns its standard output; an error carries what it printed.
+// run runs a program and returns its standard output; an error carries what it printed. The program does not outlive us:
+// it would go on in a folder that the next installer clears.
 func run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // Pdeathsig is sent when this thread ends
+	defer runtime.UnlockOSThread()
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w\n%s%s", filepath.Base(name), err, out, stderr.String())
