@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Config is what a Node needs.
@@ -163,6 +164,8 @@ func (n *Node) openChecked() (*store, error) {
 		return s, nil
 	case errors.Is(err, os.ErrPermission):
 		return nil, explain(f.path, err)
+	case errors.Is(err, berrors.ErrTimeout): // bolt's own lock, since the folder's is held
+		return nil, fmt.Errorf("data folder %s: %s is in use by another program; stop it", f.path, databaseName)
 	}
 	return nil, fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.path, databaseName, err)
 }
