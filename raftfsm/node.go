@@ -24,7 +24,7 @@ import (
 type Config struct {
 	Dir    string       // the data folder; made when it is not there
 	NodeID string       // this node's name, fixed for the life of the data folder
-	Logger hclog.Logger // nil for none
+	Logger hclog.Logger // nil for none; what Raft itself says comes at debug
 
 	// How much log there is. Zero values stand for what follows.
 	SnapshotThreshold uint64        // entries after which a snapshot is taken: 8192
@@ -74,7 +74,7 @@ func New(c Config) (*Node, error) {
 	n.fsm = &fsm{board: &n.board, fail: n.fail}
 	n.conf = raft.DefaultConfig()
 	n.conf.LocalID = raft.ServerID(c.NodeID)
-	n.conf.Logger = quiet{c.Logger.Named("raft")}
+	n.conf.Logger = quiet{c.Logger}
 	n.conf.HeartbeatTimeout = 500 * time.Millisecond
 	n.conf.ElectionTimeout = 500 * time.Millisecond
 	n.conf.LeaderLeaseTimeout = 250 * time.Millisecond
