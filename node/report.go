@@ -248,27 +248,26 @@ func (r *dutyRun) reportLoad(l *cluster.LoadState) *status.Load {
 }
 
 // reportLag compares what the destination has with what the source has.
-func reportLag(out *status.Duty, s *sourceRun, saved event.Position, p sink.Progress) {
+func reportLag(out *status.Duty, s *sourceRun, reached event.Position, p sink.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.feeds[mustStream(out.ID)]; f != nil {
-		saved = f.cursor.Position()
+		reached = f.cursor.Position() // ahead of what is saved
 	}
-	out.Position, out.Version = saved.String(), saved.Version().String()
 	if s.session == nil {
 		return
 	}
 	end := s.session.log.Boundary()
 	progress := s.source.Progress(shared)
-	behind := saved.Before(end)
+	behind := reached.Before(end)
 	var lag float64
 	if behind {
-		lag = max(0, time.Since(saved.Time).Seconds())
+		lag = max(0, time.Since(reached.Time).Seconds())
 	} else {
-		lag = s.lagSeconds(saved, progress)
+		lag = s.lagSeconds(reached, progress)
 	}
 	out.LagSeconds = &lag
-	if bytes, ok := s.bytesBehind(saved); ok {
+	if bytes, ok := s.bytesBehind(reached); ok {
 		out.LagBytes = &bytes
 	}
 	if out.Stage == status.Reading && !behind && p.InFlight == 0 && lag == 0 {
