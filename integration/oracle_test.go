@@ -82,7 +82,7 @@ type rig struct {
 }
 
 // within bounds what a test waits for. It is long, because nothing takes it when all is well.
-const within = time.Minute
+const within = 2 * time.Minute
 
 func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load string) *rig {
 	t.Helper()
@@ -246,6 +246,11 @@ func (r *rig) equal() {
 	result := r.compare()
 	if err := result.Err(); err != nil {
 		r.t.Error(err)
+	}
+	report, err := r.node.Status(context.Background())
+	r.must(err)
+	if report.Quarantine != 0 {
+		r.t.Errorf("%d documents are set aside: %s", report.Quarantine, r.command(0, "quarantine", "ls"))
 	}
 	r.t.Logf("%d rows, %d documents; %d transactions, %d rows changed; proxy: %+v", result.Rows, result.Documents, r.work.Transactions(), r.work.Rows(), r.proxy.Stats())
 }

@@ -25,7 +25,7 @@ type WorkloadConfig struct {
 	Keys      int64         // ids lie between 1 and Keys; 20,000 when 0
 	Hot       int64         // ids 1 to Hot take a third of the changes; 10 when 0
 	MaxRows   int           // of a transaction; 5,000 when 0
-	Pace      time.Duration // between two transactions of a writer; 5 ms when 0
+	Pace      time.Duration // between two transactions of a writer; 10 ms when 0
 	Truncates bool          // now and then the table is emptied
 }
 
@@ -61,7 +61,7 @@ func NewWorkload(db *component.MySQL, cfg WorkloadConfig) (*Workload, error) {
 		cfg.MaxRows = 5000
 	}
 	if cfg.Pace == 0 {
-		cfg.Pace = 5 * time.Millisecond
+		cfg.Pace = 10 * time.Millisecond
 	}
 	return &Workload{cfg: cfg, db: db}, nil
 }
