@@ -6,6 +6,7 @@
 package collate
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -97,8 +98,7 @@ func (c *Collation) Weights(r rune) []uint16 {
 	if c.table == nil {
 		return nil
 	}
-	var buf [2]uint16
-	return slices.Clone(c.table().weights(r, &buf))
+	return slices.Clone(c.table().weights(r))
 }
 
 // Order returns a function that compares text with a constant: -1, 0 or 1. Both must be UTF-8.
@@ -111,11 +111,10 @@ func (c *Collation) Order(constant string) func(s string) int {
 	}
 	t := c.table()
 	var want []uint16
-	var buf [2]uint16
 	for _, r := range constant {
-		want = append(want, t.weights(r, &buf)...)
+		want = append(want, t.weights(r)...)
 	}
-	blank := slices.Clone(t.weights(' ', &buf))[0]
+	blank := t.weights(' ')[0]
 	if !c.pad {
 		blank = 0
 	}
@@ -144,33 +143,28 @@ func againstBlank(c byte) int {
 	return 1
 }
 
-// compare compares text with weights. What one side lacks counts as blank.
+// compare compares text with weights. What one side lacks counts as blank, or as less than anything when blank is 0.
 func (t *table) compare(s string, want []uint16, blank uint16) int {
-	var buf [2]uint16
-	at := 0
 	for _, r := range s {
-		for _, w := range t.weights(r, &buf) {
+		weights, ok := t.entry(r)
+		var made few
+		if !ok {
+			made = t.rule(t, r)
+			weights = made.weights[:made.n]
+		}
+		for _, w := range weights {
 			other := blank
-			if at < len(want) {
-				other = want[at]
-				at++
-			} else if blank == 0 {
-				return 1
+			if len(want) > 0 {
+				other, want = want[0], want[1:]
 			}
 			if w != other {
-				if w < other {
-					return -1
-				}
-				return 1
+				return cmp.Compare(w, other)
 			}
 		}
 	}
-	for ; at < len(want); at++ {
-		if blank == 0 || want[at] > blank {
-			return -1
-		}
-		if want[at] < blank {
-			return 1
+	for _, other := range want {
+		if other != blank {
+			return cmp.Compare(blank, other)
 		}
 	}
 	return 0

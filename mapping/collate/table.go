@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 )
 
@@ -65,12 +64,12 @@ func (t *table) entry(r rune) ([]uint16, bool) {
 	return t.pool[e>>5 : e>>5+e&31], true
 }
 
-// weights returns the weights of a character, maybe in buf.
-func (t *table) weights(r rune, buf *[2]uint16) []uint16 {
+// weights returns the weights of a character.
+func (t *table) weights(r rune) []uint16 {
 	if listed, ok := t.entry(r); ok {
 		return listed
 	}
-	return t.rule(t, r, buf)
+	return t.rule(t, r).list()
 }
 
 // likeEntry returns the weights that LIKE compares. The UCA collations compare what their lists leave out by code point.
@@ -78,8 +77,7 @@ func (t *table) likeEntry(r rune) ([]uint16, bool) {
 	if listed, ok := t.entry(r); ok || !t.byCodePoint {
 		return listed, ok
 	}
-	var buf [2]uint16
-	return slices.Clone(t.weights(r, &buf)), true
+	return t.weights(r), true
 }
 
 // load unpacks one block. What it reads is part of the program, so that an error is the program's.
@@ -125,47 +123,54 @@ func load(block int) *table {
 }
 
 // A rule gives the weights of the characters that a table does not list.
-type rule func(t *table, r rune, buf *[2]uint16) []uint16
+type rule func(t *table, r rune) few
 
-func ruleNone(*table, rune, *[2]uint16) []uint16 { return nil }
+// few is up to three weights, passed by value.
+type few struct {
+	n       int
+	weights [3]uint16
+}
+
+func (f few) list() []uint16 { return f.weights[:f.n] }
+
+func ruleNone(*table, rune) few { return few{} }
 
 // ruleCodePoint: a character is its own weight, and all beyond 16 bits are one.
-func ruleCodePoint(_ *table, r rune, buf *[2]uint16) []uint16 {
-	buf[0] = uint16(min(r, 0xFFFF))
+func ruleCodePoint(_ *table, r rune) few {
 	if r > 0xFFFF {
-		buf[0] = 0xFFFD
+		r = 0xFFFD
 	}
-	return buf[:1]
+	return few{1, [3]uint16{uint16(r)}}
 }
 
 // ruleUCA400 makes the weights of ideographs and of what is not assigned; all characters beyond 16 bits are one.
-func ruleUCA400(t *table, r rune, buf *[2]uint16) []uint16 {
+func ruleUCA400(t *table, r rune) few {
 	if r > 0xFFFF {
-		return ruleCodePoint(t, r, buf)
+		return ruleCodePoint(t, r)
 	}
-	return implicit(r, 0x9FA5, 0x4DB5, buf)
+	return implicit(r, 0x9FA5, 0x4DB5)
 }
 
 // ruleUCA900 does the same with Unicode 9.0's ideographs, and takes Hangul syllables apart.
-func ruleUCA900(t *table, r rune, buf *[2]uint16) []uint16 {
+func ruleUCA900(t *table, r rune) few {
 	const first, last, vowels, tails = 0xAC00, 0xD7A3, 21, 28
-	if first <= r && r <= last {
-		n := r - first
-		var syllable []uint16
-		for _, jamo := range [...]rune{0x1100 + n/(vowels*tails), 0x1161 + n%(vowels*tails)/tails, 0x11A7 + n%tails} {
-			if jamo != 0x11A7 { // no tail
-				listed, _ := t.entry(jamo)
-				syllable = append(syllable, listed...)
-			}
-		}
-		return syllable
+	if r < first || r > last {
+		return implicit(r, 0x9FD5, 0x2CEA1)
 	}
-	return implicit(r, 0x9FD5, 0x2CEA1, buf)
+	n := r - first
+	var syllable few
+	for _, jamo := range [...]rune{0x1100 + n/(vowels*tails), 0x1161 + n%(vowels*tails)/tails, 0x11A7 + n%tails} {
+		if listed, ok := t.entry(jamo); ok && jamo != 0x11A7 { // that is no tail
+			syllable.weights[syllable.n] = listed[0]
+			syllable.n++
+		}
+	}
+	return syllable
 }
 
 // implicit is the Unicode Collation Algorithm's: two weights made of the code point, in a different range for unified
 // ideographs, for their extensions, and for the rest. lastUnified and lastExtension say where they end.
-func implicit(r, lastUnified, lastExtension rune, buf *[2]uint16) []uint16 {
+func implicit(r, lastUnified, lastExtension rune) few {
 	base := rune(0xFBC0)
 	switch {
 	case 0x4E00 <= r && r <= lastUnified, isCompatibleUnified(r):
@@ -174,9 +179,7 @@ func implicit(r, lastUnified, lastExtension rune, buf *[2]uint16) []uint16 {
 		0x2B740 <= r && r <= 0x2B81D || 0x2B820 <= r && r <= 0x2CEA1):
 		base = 0xFB80
 	}
-	buf[0] = uint16(base + r>>15)
-	buf[1] = uint16(r&0x7FFF | 0x8000)
-	return buf[:2]
+	return few{2, [3]uint16{uint16(base + r>>15), uint16(r&0x7FFF | 0x8000)}}
 }
 
 // isCompatibleUnified names the twelve unified ideographs that stand among the compatibility ideographs.
@@ -189,12 +192,12 @@ func isCompatibleUnified(r rune) bool {
 }
 
 // Rule returns the weights that a table's rule gives a character that the table does not list: what weights.bin leaves out.
+// Tables are named as in blocks; of another it is nil.
 func Rule(name string, r rune) []uint16 {
-	for i, b := range blocks {
-		if b.name == name {
-			var buf [2]uint16
-			return append([]uint16(nil), b.rule(load(i), r, &buf)...)
-		}
+	c, ok := collations[name]
+	if !ok || c.table == nil {
+		return nil
 	}
-	return nil
+	t := c.table()
+	return t.rule(t, r).list()
 }
