@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/replication"
@@ -17,6 +18,9 @@ type Decoder struct {
 	format []byte                      // the description that the parser has
 	maps   map[uint64]*layout          // what the parser has, by table id
 	tables map[event.TableName]*layout // the newest of each table, so that equal definitions stay one Table
+
+	reader rowReader
+	last   int // how many rows the last Decode gave
 
 	// of the event that is being decoded
 	source *event.Event
@@ -32,6 +36,9 @@ func NewDecoder() *Decoder {
 // maxMaps bounds how many table ids are remembered; a server gives new ones at each change of a definition.
 const maxMaps = 1000
 
+// maxGuess bounds how many rows are made room for in advance.
+const maxGuess = 5000
+
 // Decode returns the rows of events, in order. Rows of tables with equal definitions have the same *event.Table. What cannot be
 // decoded without guessing is an *event.StopError; the rows before it are lost with it.
 func (d *Decoder) Decode(events []event.Event) (rows []event.Row, err error) {
@@ -42,11 +49,13 @@ func (d *Decoder) Decode(events []event.Event) (rows []event.Row, err error) {
 		}
 		d.source, d.rows, d.err = nil, nil, nil
 	}()
+	d.rows = make([]event.Row, 0, min(d.last, maxGuess))
 	for at = range events {
 		if err := d.event(&events[at]); err != nil {
 			return nil, err
 		}
 	}
+	d.last = len(d.rows)
 	return d.rows, nil
 }
 
@@ -74,19 +83,19 @@ func (d *Decoder) event(e *event.Event) error {
 	if len(e.Raw) < headerSize || int(readHeader(e.Raw).size) != len(e.Raw) {
 		return stopf("", "%s: malformed", describeEvent(e))
 	}
-	h := readHeader(e.Raw)
+	h, raw := readHeader(e.Raw), slices.Clip(e.Raw) // what stands behind an event's end must not be taken for its own
 	switch {
 	case e.Kind == event.FormatDescription && h.kind == typeFormatDescription:
-		return d.describe(e.Raw)
+		return d.describe(raw)
 	case d.parser == nil:
 		return stopf("", "%s: no format description came before it", describeEvent(e))
 	case e.Kind == event.TableMap && h.kind == typeTableMap:
-		return d.tableMap(e)
+		return d.tableMap(e, raw)
 	case e.Kind == event.Rows && h.kind == typePartialUpdateRows:
 		return stopf("SET PERSIST binlog_row_value_options = ''", "%s holds parts of JSON documents instead of whole ones", describeEvent(e))
 	case e.Kind == event.Rows && isRows(h.kind):
 		d.source = e
-		if _, err := d.parser.Parse(e.Raw); err != nil {
+		if _, err := d.parser.Parse(raw); err != nil {
 			return d.malformed(e, err)
 		}
 		return d.err
@@ -109,13 +118,13 @@ func (d *Decoder) describe(raw []byte) error {
 }
 
 // tableMap makes sure that the parser and the layouts know the table. Most maps are those of the transaction before.
-func (d *Decoder) tableMap(e *event.Event) error {
-	body := e.Raw[headerSize:]
+func (d *Decoder) tableMap(e *event.Event, raw []byte) error {
+	body := raw[headerSize:]
 	id := tableID(body)
 	if known := d.maps[id]; known != nil && bytes.Equal(known.body, body) {
 		return nil
 	}
-	parsed, err := d.parser.Parse(e.Raw)
+	parsed, err := d.parser.Parse(raw)
 	if err != nil {
 		return d.malformed(e, err)
 	}
@@ -172,7 +181,8 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	default:
 		row.Op = event.Update
 	}
-	r := rowReader{data: data, pos: pos, layout: l}
+	r := &d.reader
+	r.begin(l, data, pos)
 	for r.pos < len(data) {
 		if row.Op != event.Insert {
 			if row.Before, err = r.image(); err != nil {

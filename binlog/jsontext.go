@@ -198,7 +198,7 @@ func appendOpaque(dst []byte, kind byte, value []byte) ([]byte, error) {
 			len(value) != 2+decimalBytes(int(value[0]), int(value[1])) {
 			return dst, errJSON
 		}
-		return append(dst, decimalText(value[2:], int(value[0]), int(value[1]))...), nil
+		return appendDecimal(dst, value[2:], int(value[0]), int(value[1])), nil
 	case mysql.MYSQL_TYPE_DATE, mysql.MYSQL_TYPE_DATETIME, mysql.MYSQL_TYPE_TIMESTAMP, mysql.MYSQL_TYPE_TIME:
 		if len(value) != 8 {
 			return dst, errJSON

@@ -30,38 +30,32 @@ func appendClock(dst []byte, hour, minute, second uint32) []byte {
 	return appendDigits(dst, second, 2)
 }
 
-func dateText(v uint32) string {
-	return shared(appendDate(make([]byte, 0, 10), v>>9, v>>5&15, v&31))
-}
-
-// timeText: sign:1 (inverted) unused:1 hour:10 minute:6 second:6, then the fraction; the whole is a two's complement.
-func timeText(b []byte, digits int) string {
+// appendTime: sign:1 (inverted) unused:1 hour:10 minute:6 second:6, then the fraction; the whole is a two's complement.
+func appendTime(out, b []byte, digits int) []byte {
 	shift := 8 * (len(b) - 3)
 	v := int64(big(b)) - 0x800000<<shift
-	out := make([]byte, 0, 17)
 	if v < 0 {
 		out = append(out, '-')
 		v = -v
 	}
 	hms := uint32(v >> shift)
 	out = appendClock(out, hms>>12&0x3ff, hms>>6&0x3f, hms&0x3f)
-	return shared(appendFraction(out, uint32(v&(1<<shift-1)), digits))
+	return appendFraction(out, uint32(v&(1<<shift-1)), digits)
 }
 
-// dateTimeText: sign:1 (set) year*13+month:17 day:5 hour:5 minute:6 second:6, then the fraction.
-func dateTimeText(b []byte, digits int) string {
+// appendDateTime: sign:1 (set) year*13+month:17 day:5 hour:5 minute:6 second:6, then the fraction.
+func appendDateTime(out, b []byte, digits int) []byte {
 	v := big(b[:5]) & (1<<39 - 1)
 	yearMonth := uint32(v >> 22)
-	out := appendDate(make([]byte, 0, 26), yearMonth/13, yearMonth%13, uint32(v>>17&31))
+	out = appendDate(out, yearMonth/13, yearMonth%13, uint32(v>>17&31))
 	out = append(out, ' ')
 	out = appendClock(out, uint32(v>>12&31), uint32(v>>6&63), uint32(v&63))
-	return shared(appendFraction(out, uint32(big(b[5:])), digits))
+	return appendFraction(out, uint32(big(b[5:])), digits)
 }
 
-// timestampText: seconds since 1970:32, then the fraction; printed in UTC. 0 is the zero time.
-func timestampText(b []byte, digits int) string {
+// appendTimestamp: seconds since 1970:32, then the fraction; printed in UTC. 0 is the zero time.
+func appendTimestamp(out, b []byte, digits int) []byte {
 	seconds := int64(big(b[:4]))
-	out := make([]byte, 0, 26)
 	if seconds == 0 {
 		out = append(out, "0000-00-00 00:00:00"...)
 	} else {
@@ -71,5 +65,5 @@ func timestampText(b []byte, digits int) string {
 		out = append(appendDate(out, uint32(year), uint32(month), uint32(day)), ' ')
 		out = appendClock(out, uint32(hour), uint32(minute), uint32(second))
 	}
-	return shared(appendFraction(out, uint32(big(b[4:])), digits))
+	return appendFraction(out, uint32(big(b[4:])), digits)
 }

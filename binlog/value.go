@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -12,20 +13,32 @@ type rowReader struct {
 	data   []byte
 	pos    int
 	layout *layout
-	slab   []any // rows are cut from it, to allocate less often
+	// Memory that rows and printed values are cut from, to allocate less often.
+	values []any
+	texts  []byte
 }
 
-// slabValues is how many values are allocated at once.
-const slabValues = 512
+// How much is allocated at once.
+const (
+	slabValues = 512
+	slabTexts  = 4 << 10
+	// longestText is that of a DECIMAL, the longest value that is printed.
+	longestText = maxPrecision + 3
+)
+
+// begin goes on with another rows event. Nothing may be read behind its end, whatever the memory there holds.
+func (r *rowReader) begin(l *layout, data []byte, pos int) {
+	r.layout, r.data, r.pos = l, slices.Clip(data), pos
+}
 
 // image reads one row: a bit for each column, set for NULL, and the values of the others.
 func (r *rowReader) image() ([]any, error) {
 	columns := r.layout.columns
-	if len(r.slab) < len(columns) {
-		r.slab = make([]any, max(min(slabValues, len(r.data)-r.pos), len(columns)))
+	if len(r.values) < len(columns) {
+		r.values = make([]any, max(slabValues, len(columns)))
 	}
-	row := r.slab[:len(columns):len(columns)]
-	r.slab = r.slab[len(columns):]
+	row := r.values[:len(columns):len(columns)]
+	r.values = r.values[len(columns):]
 	nulls := r.take((len(columns) + 7) / 8)
 	for i := range columns {
 		if nulls[i>>3]&(1<<(i&7)) != 0 {
@@ -91,16 +104,8 @@ func (r *rowReader) value(c *columnLayout) (any, error) {
 		return math.Float32frombits(binary.LittleEndian.Uint32(r.take(4))), nil
 	case storeDouble:
 		return math.Float64frombits(binary.LittleEndian.Uint64(r.take(8))), nil
-	case storeDecimal:
-		return decimalText(r.take(decimalBytes(c.size, c.scale)), c.size, c.scale), nil
-	case storeDate:
-		return dateText(uint32(little(r.take(3)))), nil
-	case storeTime:
-		return timeText(r.take(3+fractionBytes(c.scale)), c.scale), nil
-	case storeDateTime:
-		return dateTimeText(r.take(5+fractionBytes(c.scale)), c.scale), nil
-	case storeTimestamp:
-		return timestampText(r.take(4+fractionBytes(c.scale)), c.scale), nil
+	case storeDecimal, storeDate, storeTime, storeDateTime, storeTimestamp:
+		return r.printed(c), nil
 	case storeYear:
 		if v := r.take(1)[0]; v != 0 {
 			return 1900 + uint16(v), nil
@@ -116,6 +121,28 @@ func (r *rowReader) value(c *columnLayout) (any, error) {
 		return jsonDocument(r.text(c.size))
 	}
 	return nil, fmt.Errorf("is stored in a way that is not known (%d)", c.store)
+}
+
+// printed returns the text of a value that is stored as numbers.
+func (r *rowReader) printed(c *columnLayout) string {
+	if cap(r.texts)-len(r.texts) < longestText {
+		r.texts = make([]byte, 0, slabTexts)
+	}
+	start := len(r.texts)
+	switch c.store {
+	case storeDecimal:
+		r.texts = appendDecimal(r.texts, r.take(decimalBytes(c.size, c.scale)), c.size, c.scale)
+	case storeDate:
+		v := uint32(little(r.take(3)))
+		r.texts = appendDate(r.texts, v>>9, v>>5&15, v&31)
+	case storeTime:
+		r.texts = appendTime(r.texts, r.take(3+fractionBytes(c.scale)), c.scale)
+	case storeDateTime:
+		r.texts = appendDateTime(r.texts, r.take(5+fractionBytes(c.scale)), c.scale)
+	case storeTimestamp:
+		r.texts = appendTimestamp(r.texts, r.take(4+fractionBytes(c.scale)), c.scale)
+	}
+	return shared(r.texts[start:])
 }
 
 // textValue is a string, or the bytes themselves in a character set that is not handled.
@@ -200,7 +227,7 @@ func decimalBytes(precision, scale int) int {
 	return whole/9*4 + digitBytes[whole%9] + scale/9*4 + digitBytes[scale%9]
 }
 
-func decimalText(b []byte, precision, scale int) string {
+func appendDecimal(out, b []byte, precision, scale int) []byte {
 	var invert uint32
 	if b[0]&0x80 == 0 {
 		invert = math.MaxUint32
@@ -215,7 +242,6 @@ func decimalText(b []byte, precision, scale int) string {
 		pos += n
 		return v ^ invert>>(32-8*n)
 	}
-	out := make([]byte, 0, precision+3)
 	if invert != 0 {
 		out = append(out, '-')
 	}
@@ -248,7 +274,7 @@ func decimalText(b []byte, precision, scale int) string {
 			out = appendDigits(out, group(scale%9), scale%9)
 		}
 	}
-	return shared(out)
+	return out
 }
 
 // appendDigits appends v with at least width digits.
