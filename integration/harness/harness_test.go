@@ -107,6 +107,9 @@ func TestWait(t *testing.T) {
 	if err := n.WaitReady(soon(t)); err != nil {
 		t.Fatal(err)
 	}
+	if report, err := n.Status(soon(t)); err != nil || report.Term < 4 {
+		t.Errorf("asked %d times, %v; want readiness asked until its third answer", report.Term, err)
+	}
 	report, err := n.Wait(soon(t), "term 7", func(r status.Report) bool { return r.Term >= 7 })
 	if err != nil || report.Term < 7 {
 		t.Errorf("term %d, %v", report.Term, err)
