@@ -26,7 +26,7 @@ import (
 
 var updateWeights = flag.Bool("update-weights", false, "write mapping/collate/weights.bin from the server")
 
-// startMySQL starts a server for one test and returns a connection.
+// startMappingMySQL starts a server for one test and returns a connection to it, in UTC and an empty schema.
 func startMappingMySQL(t *testing.T) *client.Conn {
 	t.Helper()
 	server, err := component.StartMySQL(t.Context(), t.TempDir())
@@ -138,8 +138,8 @@ func TestCollationWeights(t *testing.T) {
 	}
 }
 
-// writeWeights writes weights.bin in the form that mapping/collate/table.go describes. What the present program gets right
-// without a list must be left out, so the lists are made against an empty file's rules: those are tried by the test itself.
+// writeWeights writes weights.bin in the form that mapping/collate/table.go describes. Hangul's rule needs the letters that the
+// present file lists.
 func writeWeights(t *testing.T, weights func(string) map[rune][]uint16) {
 	t.Helper()
 	var data []byte
