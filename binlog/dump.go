@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strings"
 	"time"
 
@@ -181,12 +182,15 @@ func gtidDumpCommand(id uint32, set event.GTIDSet) []byte {
 
 // feed reads one event and hands it to the tracker.
 func (d *dump) feed(ctx context.Context, t *tracker) (header, error) {
-	raw, err := d.next()
+	raw, err := d.next(func(h header, head []byte, rest io.Reader) error { return t.largePayload(ctx, h, head, rest) })
 	if err != nil {
 		return header{}, err
 	}
 	h := readHeader(raw)
 	if len(raw) < int(h.size) {
+		if h.kind == typeTransactionPayload {
+			return h, nil // it was taken while it came
+		}
 		return h, t.oversized(ctx, raw)
 	}
 	kept, err := t.event(ctx, raw)
@@ -196,11 +200,22 @@ func (d *dump) feed(ctx context.Context, t *tracker) (header, error) {
 	return h, err
 }
 
-// next reads one event. One above maxEvent comes cut short: its header and the first bytes of its body.
-func (d *dump) next() ([]byte, error) {
+// next reads one event. One above maxEvent comes cut short: its header and the first bytes of its body. But a compressed transaction
+// above it goes to large while it arrives, in a goroutine that has ended when next returns.
+func (d *dump) next(large func(h header, head []byte, rest io.Reader) error) ([]byte, error) {
 	f := &d.frame
 	f.data, f.size = nil, 0
-	if err := d.conn.ReadPacketTo(f); err != nil {
+	f.large = func(h header, head []byte, rest io.Reader) error {
+		if d.checksums { // it is not verified: that would need all of it before its first row
+			rest = io.LimitReader(rest, int64(h.size)-headerSize-int64(len(head))-checksumSize)
+		}
+		return large(h, head, rest)
+	}
+	err := d.conn.ReadPacketTo(f)
+	if taken, handled := f.wait(err); handled {
+		return f.data, taken
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read the binary log: %w", err)
 	}
 	switch {
@@ -238,40 +253,6 @@ func (d *dump) verify(raw []byte) ([]byte, error) {
 	}
 	binary.LittleEndian.PutUint32(raw[9:], uint32(body))
 	return raw[:body], nil
-}
-
-// A frame takes one packet: a status byte and, when that is 0, an event. The bytes are copied once, into memory of the event's
-// own, and of an event that is too large only the head is kept.
-type frame struct {
-	status byte
-	data   []byte
-	size   int
-	spare  []byte // memory of an event that nobody kept
-}
-
-// oversizedHead is how much of an event above maxEvent is kept.
-const oversizedHead = 512
-
-// Write takes the next bytes of the packet. The first call has at least its first 16 KiB.
-func (f *frame) Write(p []byte) (int, error) {
-	n := len(p)
-	if f.size == 0 && n > 0 {
-		f.status = p[0]
-		p = p[1:]
-		want := min(n-1, oversizedHead) // of what is no event
-		if f.status == mysql.OK_HEADER && len(p) >= headerSize {
-			if want = int(readHeader(p).size); want > maxEvent {
-				want = oversizedHead
-			}
-		}
-		f.data, f.spare = f.spare[:0], nil
-		if cap(f.data) < want || cap(f.data) > 4*want+1024 {
-			f.data = make([]byte, 0, want)
-		}
-	}
-	f.data = append(f.data, p[:min(len(p), cap(f.data)-len(f.data))]...)
-	f.size += n
-	return n, nil
 }
 
 // dumpError gives the server's reasons to end a dump the names that they have here. They share error 1236 and differ by text.

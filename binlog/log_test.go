@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -30,10 +31,7 @@ type fakeLog struct {
 
 // add frames an event and appends it. Inside a compressed transaction there are no positions.
 func (l *fakeLog) add(kind byte, body ...[]byte) []byte {
-	raw := make([]byte, headerSize)
-	for _, b := range body {
-		raw = append(raw, b...)
-	}
+	raw := slices.Concat(append([][]byte{make([]byte, headerSize)}, body...)...)
 	l.end += uint32(len(raw))
 	binary.LittleEndian.PutUint32(raw, testTime)
 	raw[4] = kind

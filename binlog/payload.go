@@ -28,11 +28,30 @@ func (t *tracker) payload(ctx context.Context, body []byte) error {
 	if err != nil {
 		return t.stop("a compressed transaction: "+err.Error(), "")
 	}
-	var r io.Reader = bytes.NewReader(packed)
+	return t.unpack(ctx, compression, bytes.NewReader(packed))
+}
+
+// largePayload takes a compressed transaction that is too large to be held: head begins its body, rest is the rest.
+func (t *tracker) largePayload(ctx context.Context, h header, head []byte, rest io.Reader) error {
+	t.events++
+	t.bytes += uint64(h.size)
+	t.offset = extend(t.offset, h.end)
+	if t.offset <= t.passTo {
+		return nil
+	}
+	compression, packed, err := payloadHead(head)
+	if err != nil {
+		return t.stop("a compressed transaction: "+err.Error(), "")
+	}
+	return t.unpack(ctx, compression, io.MultiReader(bytes.NewReader(packed), rest))
+}
+
+func (t *tracker) unpack(ctx context.Context, compression uint64, r io.Reader) error {
 	switch compression {
 	case compressionNone:
 	case compressionZstd:
 		if t.zstd == nil {
+			var err error
 			t.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 			if err != nil {
 				return fmt.Errorf("compressed transaction: %w", err)

@@ -210,10 +210,6 @@ func (t *tracker) oversized(ctx context.Context, raw []byte) error {
 				"load the table again behind it")
 		}
 	}
-	if h.kind == typeTransactionPayload {
-		return t.stop(fmt.Sprintf("a compressed transaction of %d bytes, more than the %d that are taken", h.size, maxEvent),
-			"SET PERSIST binlog_transaction_compression = OFF; load the tables again behind it")
-	}
 	return t.stop(fmt.Sprintf("an event of type %d with %d bytes, more than the %d that are taken", h.kind, h.size, maxEvent), "")
 }
 
