@@ -99,11 +99,9 @@ func benchMain(ctx context.Context, args []string) error {
 	if b.rows < 1 || b.pairs < 1 || flags.NArg() > 0 {
 		return errors.New("-rows and -pairs must be positive, and there are no other arguments")
 	}
-	if err := b.measure(ctx); err != nil {
-		return err
-	}
-	b.report.print()
-	return nil
+	err := b.measure(ctx)
+	b.report.print() // also when something could not be measured
+	return err
 }
 
 // wants reports whether one of the names is to be measured.
@@ -130,48 +128,51 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	}
 	defer b.stopServers()
 
-	if b.wants("es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "ready") {
-		log, err := fill(ctx, b.db, user("user"), b.rows)
-		if err != nil {
-			return err
-		}
-		b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
-		for _, step := range []struct {
-			measure func(context.Context, backlog) error
-			names   []string
-		}{
-			{b.ready, []string{"ready"}},
-			{func(ctx context.Context, log backlog) error { return b.hole(ctx, log, "") }, []string{"decode_ceiling", "hole_sync"}},
-			{b.elastic, []string{"es_ceiling", "es_sync", "load", "rss_max"}},
-		} {
-			if !b.wants(step.names...) {
-				continue
-			}
-			if err := step.measure(ctx, log); err != nil {
-				return fmt.Errorf("%s: %w", strings.Join(step.names, ", "), err)
-			}
-		}
-	}
-	if b.wants("latency") {
-		if err := b.latency(ctx); err != nil {
-			return fmt.Errorf("latency: %w", err)
-		}
-	}
-	if b.wants("wide") {
-		log, err := fill(ctx, b.db, wide(), max(1, b.rows/3))
-		if err != nil {
-			return err
-		}
-		b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
-		if err := b.hole(ctx, log, "_wide"); err != nil {
-			return fmt.Errorf("wide: %w", err)
-		}
-	}
+	err = errors.Join(b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"))
 	if b.peak > 0 && b.wants("rss_max") {
 		b.value("rss_max", float64(b.peak)/1e6, "MB")
 	}
 	b.loadAverage()
+	return err
+}
+
+// step takes the measurements of some names if one of them is wanted. What fails does not keep others from being measured.
+func (b *bench) step(ctx context.Context, measure func(context.Context) error, names ...string) error {
+	if !b.wants(names...) || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := measure(ctx); err != nil {
+		err = fmt.Errorf("%s: %w", strings.Join(names, ", "), err)
+		b.note("could not be measured: %s", err)
+		return err
+	}
 	return nil
+}
+
+// backlog makes the large table and takes all measurements that are about it.
+func (b *bench) backlog(ctx context.Context) error {
+	if !b.wants("es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "ready") {
+		return nil
+	}
+	log, err := fill(ctx, b.db, user("user"), b.rows)
+	if err != nil {
+		return err
+	}
+	b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
+	return errors.Join(
+		b.step(ctx, func(ctx context.Context) error { return b.ready(ctx, log) }, "ready"),
+		b.step(ctx, func(ctx context.Context) error { return b.hole(ctx, log, "") }, "decode_ceiling", "hole_sync"),
+		b.step(ctx, func(ctx context.Context) error { return b.elastic(ctx, log) }, "es_ceiling", "es_sync", "load", "rss_max"))
+}
+
+// wide makes the table of 30 columns, last, so that no other backlog has it behind it.
+func (b *bench) wide(ctx context.Context) error {
+	log, err := fill(ctx, b.db, wide(), max(1, b.rows/3))
+	if err != nil {
+		return err
+	}
+	b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
+	return b.hole(ctx, log, "_wide")
 }
 
 func (b *bench) startServers(ctx context.Context) (err error) {
