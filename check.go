@@ -126,6 +126,10 @@ func (c *checker) mapping(ctx context.Context, name string) {
 		c.wrong(what, err)
 		return
 	}
+	if err := snapshot.RequireKey(table); err != nil {
+		c.wrong(what, err)
+		return
+	}
 	if err := m.Bind(table); err != nil {
 		c.wrong(what, err)
 		return

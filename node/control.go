@@ -70,8 +70,9 @@ func (n *Node) kickSources() {
 	}
 }
 
-// StartLoad begins, or begins again, the load of a mapping. When the source's position is lost, the source starts again from
-// now, and every mapping of it is loaded; the names of all that are loaded are returned.
+// StartLoad begins, or begins again, the load of a mapping. When the source has stopped, because its position is lost or
+// nobody can follow what stands there, it starts again from now, and every mapping of it is loaded; the names of all that
+// are loaded are returned.
 func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string, error) {
 	v := n.View()
 	if m, ok := v.Config.Mappings[mapping]; !ok || m.Source != source {
@@ -82,7 +83,7 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string,
 	s := n.sources[source]
 	n.mu.Unlock()
 	if s != nil {
-		if lost, _ := s.lostPosition(); lost {
+		if s.stopped() {
 			if err := s.startAgain(ctx, v); err != nil {
 				return nil, err
 			}

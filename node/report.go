@@ -117,6 +117,7 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 		out.GTIDMode = "on"
 	}
 	out.CatchUps = s.catchUps
+	s.retention(v, &out)
 	if s.source == nil || s.session == nil {
 		return out
 	}
@@ -136,7 +137,6 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	if bytes, ok := s.bytesBehind(end); ok {
 		out.LagBytes = &bytes
 	}
-	s.retention(v, &out)
 	return out
 }
 

@@ -124,6 +124,13 @@ func (s *sourceRun) enter(state status.SourceState, err error, lost bool) {
 	}
 }
 
+// stopped reports whether the source waits for a person.
+func (s *sourceRun) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == status.SourceStopped
+}
+
 func (s *sourceRun) setSession(x *session) {
 	s.mu.Lock()
 	s.session = x

@@ -191,7 +191,7 @@ func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
 	if err != nil {
 		return fmt.Errorf("describe %s: %w", m.Table(), err)
 	}
-	if err := m.Bind(table); err != nil {
+	if err := errors.Join(snapshot.RequireKey(table), m.Bind(table)); err != nil {
 		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
 	r.enter(status.Waiting, "index "+m.Index(), nil)
@@ -218,7 +218,7 @@ func (r *dutyRun) attach(w *sink.Worker, m Mapping) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.worker, r.mapping = w, m
-	r.stage, r.since, r.waiting = status.Working, time.Now(), ""
+	r.stage, r.since, r.waiting, r.err = status.Working, time.Now(), "", "" // what was wrong is over
 }
 
 // detach adds what the worker did to the sums of the run.

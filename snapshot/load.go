@@ -85,8 +85,8 @@ type chunk struct {
 // Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
 // that the destination has.
 func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context, Progress) error) error {
-	if len(r.Table.Key) == 0 {
-		return &event.StopError{Reason: fmt.Sprintf("table %s has no primary key to load it by", r.Table.Name), Fix: "give it one"}
+	if err := RequireKey(r.Table); err != nil {
+		return err
 	}
 	if !p.Sweeping {
 		if err := r.copy(ctx, &p, save); err != nil {
@@ -124,6 +124,15 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 			return err
 		}
 	}
+}
+
+// RequireKey returns an *event.StopError when a table has no primary key: nothing says which row became which document, and
+// no load can go through it in order.
+func RequireKey(t *event.Table) error {
+	if len(t.Key) == 0 {
+		return &event.StopError{Reason: fmt.Sprintf("table %s has no primary key", t.Name), Fix: "give it one: ALTER TABLE " + t.Name.String() + " ADD PRIMARY KEY (...)"}
+	}
+	return nil
 }
 
 // copy reads chunk after chunk, the next while the present one is written.
@@ -364,9 +373,10 @@ func (r *Reader) judge(ctx context.Context, conflicts []sink.Conflict) ([]sink.R
 	return foreign, nil
 }
 
-// plausible reports whether a version has our layout and an epoch that a lost state can have had.
+// plausible reports whether a version has our layout and leaves room for epochs above it. A lost state's epoch can lie far
+// above the clock: a retry of a foreign version raises it that far.
 func plausible(v event.Version) bool {
-	return v.Count() >= event.FirstCount && v.Epoch() <= event.EpochAt(time.Now())+1000
+	return v.Count() >= event.FirstCount && v.Epoch() <= event.MaxEpoch/2
 }
 
 // Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
