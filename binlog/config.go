@@ -164,8 +164,7 @@ func (c Config) filter() (func(event.TableName) bool, error) {
 		if _, err := regexp.Compile(text); err != nil {
 			return nil, fmt.Errorf("%q is not a regular expression: %w", text, err)
 		}
-		// \A and \z, because a flag in the text can change what ^ and $ mean.
-		expressions = append(expressions, regexp.MustCompile(`\A(?:`+text+`)\z`))
+		expressions = append(expressions, regexp.MustCompile("^(?:"+text+")$"))
 	}
 	return func(t event.TableName) bool {
 		name := t.String()

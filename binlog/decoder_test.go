@@ -225,6 +225,24 @@ func allTypesMap() []byte {
 	return append(body, 2, 1, 45)
 }
 
+// TestJSONMalformed: arrays that hold themselves, or the same next one twice, must not be followed for ever.
+func TestJSONMalformed(t *testing.T) {
+	if v, err := jsonDocument([]byte{jsonSmallArray, 2, 0, 10, 0, jsonSmallArray, 0, 0, jsonSmallArray, 0, 0}); !errors.Is(err, errJSON) {
+		t.Errorf("a loop: %v, %v", v, err)
+	}
+	const levels = 90
+	doc := []byte{jsonSmallArray}
+	for i := range levels {
+		size := uint16(10 * (levels - i))
+		doc = binary.LittleEndian.AppendUint16(append(doc, 2, 0), size)
+		doc = append(doc, jsonSmallArray, 10, 0, jsonSmallArray, 10, 0)
+	}
+	copy(doc[len(doc)-6:], []byte{jsonLiteral, 1, 0, jsonLiteral, 1, 0})
+	if v, err := jsonDocument(doc); !errors.Is(err, errJSON) {
+		t.Errorf("%d levels: %.50s, %v", levels, v, err)
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	f.Add([]byte{0x00, 1, 0, 15, 0, 11, 0, 1, 0, 0x0c, 12, 0, 'a', 2, 'h', 'i'})
 	f.Add([]byte{0x02, 2, 0, 10, 0, 0x05, 1, 0, 0x04, 1, 0})

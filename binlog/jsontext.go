@@ -41,15 +41,21 @@ func jsonDocument(b []byte) (any, error) {
 	if len(b) == 0 {
 		return "null", nil
 	}
-	out, err := appendJSON(make([]byte, 0, len(b)+len(b)/2), b[0], b[1:], 0)
+	p := jsonPrinter{limit: maxJSONGrowth*len(b) + 64}
+	out, err := p.value(make([]byte, 0, len(b)+len(b)/2), b[0], b[1:], 0)
 	if err != nil {
 		return nil, err
 	}
 	return shared(out), nil
 }
 
-// appendJSON appends the value of a type that begins b; b may go on behind it.
-func appendJSON(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
+// maxJSONGrowth is above how many times longer a text can be than its document: values that refer to each other could grow without end.
+const maxJSONGrowth = 16
+
+type jsonPrinter struct{ limit int }
+
+// value appends the value of a type that begins b; b may go on behind it.
+func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
 	if depth > maxJSONDepth {
 		return dst, fmt.Errorf("%w: nested deeper than %d", errJSON, maxJSONDepth)
 	}
@@ -59,13 +65,13 @@ func appendJSON(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
 	}
 	switch kind {
 	case jsonSmallObject:
-		return appendContainer(dst, b, 2, true, depth)
+		return p.container(dst, b, 2, true, depth)
 	case jsonLargeObject:
-		return appendContainer(dst, b, 4, true, depth)
+		return p.container(dst, b, 4, true, depth)
 	case jsonSmallArray:
-		return appendContainer(dst, b, 2, false, depth)
+		return p.container(dst, b, 2, false, depth)
 	case jsonLargeArray:
-		return appendContainer(dst, b, 4, false, depth)
+		return p.container(dst, b, 4, false, depth)
 	case jsonLiteral:
 		if b[0] > 2 {
 			return dst, errJSON
@@ -101,10 +107,10 @@ func appendJSON(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
 	return dst, fmt.Errorf("%w: type %d", errJSON, kind)
 }
 
-// appendContainer appends an object or array; every offset counts from its beginning:
+// container appends an object or array; every offset counts from its beginning:
 //
 //	count | bytes | for each key: offset, length:u16 | for each value: type:u8, offset or the value itself | keys | values
-func appendContainer(dst, b []byte, width int, object bool, depth int) ([]byte, error) {
+func (p jsonPrinter) container(dst, b []byte, width int, object bool, depth int) ([]byte, error) {
 	if len(b) < 2*width {
 		return dst, errJSON
 	}
@@ -124,6 +130,9 @@ func appendContainer(dst, b []byte, width int, object bool, depth int) ([]byte, 
 	}
 	dst = append(dst, opening)
 	for i := range count {
+		if len(dst) > p.limit {
+			return dst, fmt.Errorf("%w: its text would be larger than %d bytes", errJSON, p.limit)
+		}
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
@@ -140,14 +149,13 @@ func appendContainer(dst, b []byte, width int, object bool, depth int) ([]byte, 
 		inlined := kind == jsonLiteral || kind == jsonInt16 || kind == jsonUint16 || width == 4 && (kind == jsonInt32 || kind == jsonUint32)
 		if !inlined {
 			offset := int(little(value))
-			// Values stand behind the entries: a reference backwards would never end.
-			if offset < values+count*(1+width) || offset > size {
+			if offset > size {
 				return dst, errJSON
 			}
 			value = b[offset:]
 		}
 		var err error
-		if dst, err = appendJSON(dst, kind, value, depth+1); err != nil {
+		if dst, err = p.value(dst, kind, value, depth+1); err != nil {
 			return dst, err
 		}
 	}

@@ -75,13 +75,13 @@ func TestConfigValidate(t *testing.T) {
 
 func TestConfigFilter(t *testing.T) {
 	cfg := valid()
-	cfg.Tables = []string{`shop\..*`, `(?m)x\.y`}
+	cfg.Tables = []string{`shop\..*`, `x\.y|x\.z`}
 	filter, err := cfg.filter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[event.TableName]bool{
-		{Schema: "shop", Name: "orders"}: true, {Schema: "ashop", Name: "orders"}: false, {Schema: "x", Name: "y"}: true, {Schema: "x", Name: "y\nz"}: false,
+		{Schema: "shop", Name: "orders"}: true, {Schema: "ashop", Name: "orders"}: false, {Schema: "x", Name: "y"}: true, {Schema: "x", Name: "yy"}: false, {Schema: "xx", Name: "z"}: false,
 	} {
 		if filter(name) != want {
 			t.Errorf("%q: %v", name, !want)

@@ -71,7 +71,7 @@ func byTree(node ast.StmtNode) (event.Action, []event.TableName) {
 	case *ast.TruncateTableStmt:
 		return event.Truncate, names(n.Table)
 	case *ast.DropTableStmt:
-		if n.IsView || n.TemporaryKeyword != ast.TemporaryNone {
+		if n.TemporaryKeyword != ast.TemporaryNone {
 			return 0, nil
 		}
 		return event.Drop, names(n.Tables...)

@@ -44,7 +44,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 			}
 			return nil
 		})
-	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
+	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		before := t.boundary
 		err := s.follow(ctx, stream, t, &executed, p)

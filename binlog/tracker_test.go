@@ -354,3 +354,81 @@ func TestTrackerSharesTableMaps(t *testing.T) {
 		}
 	}
 }
+
+// TestTrackerLowerCase: with lower_case_table_names the log has names in lower case, statements as they were written.
+func TestTrackerLowerCase(t *testing.T) {
+	for _, lowerCase := range []bool{false, true} {
+		l := newFakeLog("binlog.000009")
+		l.gtid(1)
+		l.query("SHOP", "TRUNCATE Orders")
+		tr := newTracker(startOf("binlog.000009"), func(n event.TableName) bool { return n == event.TableName{Schema: "shop", Name: "orders"} }, nil)
+		tr.lowerCase = lowerCase
+		batches, err := collect(t.Context(), tr, l.events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(batches[0].Events) == 1; got != lowerCase {
+			t.Errorf("lower case %v: wanted %v", lowerCase, got)
+		}
+	}
+}
+
+// TestTrackerRollbackTo: rows after the savepoint stand in the log although they were undone.
+func TestTrackerRollbackTo(t *testing.T) {
+	l := newFakeLog("binlog.000009")
+	l.begin(1)
+	l.table(1, "shop.a")
+	l.rows(typeWriteRows, 1, fakeRow{1, "x"})
+	l.query("", "ROLLBACK TO `s`")
+	l.xid()
+	batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := batches[0].Events
+	if last := events[len(events)-1]; last.Kind != event.Statement || last.Statement.Action != event.Change || last.Statement.Tables[0].Name != "a" {
+		t.Errorf("%+v", last)
+	}
+}
+
+// TestTrackerHalfTransaction: what a server wrote of a transaction before it died is not numbered.
+func TestTrackerHalfTransaction(t *testing.T) {
+	l := newFakeLog("binlog.000009")
+	l.begin(1)
+	l.table(1, "shop.a")
+	l.rows(typeWriteRows, 1, fakeRow{1, "never"})
+	l.artificialRotate("binlog.000010", firstEvent)
+	l.end = firstEvent
+	l.format()
+	l.begin(1)
+	l.table(1, "shop.a")
+	l.rows(typeWriteRows, 1, fakeRow{2, "after"})
+	l.xid()
+	batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := flat(batches); len(got) != 1 || !strings.HasPrefix(got[0], event.NewVersion(3, event.FirstCount+1).String()+" ") {
+		t.Errorf("events %q", got)
+	}
+	if rows, err := NewDecoder().Decode(batches[len(batches)-1].Events); err != nil || len(rows) != 1 || rows[0].After[1] != "after" {
+		t.Errorf("%v, %v", rows, err)
+	}
+}
+
+// TestTrackerStatementInside: CREATE TABLE ... SELECT is a statement and rows in one transaction.
+func TestTrackerStatementInside(t *testing.T) {
+	l := newFakeLog("binlog.000009")
+	l.begin(1)
+	l.query("shop", "CREATE TABLE a (id INT) START TRANSACTION")
+	l.table(1, "shop.a")
+	l.rows(typeWriteRows, 1, fakeRow{1, "x"})
+	l.xid()
+	batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(batches) != 1 || batches[0].GTID.N != 1 || len(flat(batches)) != 2 {
+		t.Errorf("%d batches with %q", len(batches), flat(batches))
+	}
+}
