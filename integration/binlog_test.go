@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -21,22 +20,18 @@ import (
 	"canalgo/secret"
 )
 
-// logServer is one server that the tests of package binlog share; each has a schema of its own. It dies with the process.
-var logServer = sync.OnceValues(func() (*component.MySQL, error) {
-	dir, err := mkdirTemp()
-	if err != nil {
-		return nil, err
+// TestBinlogServer runs the tests that can share a server; each has a schema of its own.
+func TestBinlogServer(t *testing.T) {
+	db := ownServer(t)
+	for name, test := range map[string]func(*testing.T, *component.MySQL){
+		"types":           loggedTypes,
+		"statements":      loggedStatements,
+		"same versions":   loggedSameVersions,
+		"big transaction": loggedBigTransaction,
+		"killed dump":     loggedKilledDump,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, db) })
 	}
-	return component.StartMySQL(context.Background(), dir)
-})
-
-func sharedServer(t *testing.T) *component.MySQL {
-	t.Helper()
-	db, err := logServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
 }
 
 func ownServer(t *testing.T, args ...string) *component.MySQL {
@@ -149,8 +144,7 @@ const typesTable = `CREATE TABLE types.t (
  INDEX mv ((CAST(j->'$.a' AS UNSIGNED ARRAY))), INDEX fi ((UPPER(c)))
 ) DEFAULT CHARSET utf8mb4`
 
-func TestBinlogTypes(t *testing.T) {
-	db := sharedServer(t)
+func loggedTypes(t *testing.T, db *component.MySQL) {
 	var members []string
 	for i := range 64 {
 		members = append(members, fmt.Sprintf("'m%d'", i+1))
@@ -241,8 +235,6 @@ func clipped(v any) string {
 	return text
 }
 
-func mkdirTemp() (string, error) { return os.MkdirTemp("", "canalgo-binlog-") }
-
 // numbered is what must be the same whenever the same place of the log is read.
 type numbered struct {
 	version event.Version
@@ -269,11 +261,10 @@ func numbers(batches []event.Batch) []numbered {
 	return out
 }
 
-// TestBinlogSameVersions reads a log once, then again from each of its transaction boundaries.
-func TestBinlogSameVersions(t *testing.T) {
+// loggedSameVersions reads a log once, then again from each of its transaction boundaries.
+func loggedSameVersions(t *testing.T, db *component.MySQL) {
 	for _, compression := range []string{"OFF", "ON"} {
 		t.Run("compression "+compression, func(t *testing.T) {
-			db := sharedServer(t)
 			s := newSource(t, db, nil)
 			exec(t, db, "DROP DATABASE IF EXISTS same", "CREATE DATABASE same", "DROP DATABASE IF EXISTS other", "CREATE DATABASE other",
 				"CREATE TABLE same.a (id INT PRIMARY KEY, v TEXT)", "CREATE TABLE same.b (id INT PRIMARY KEY, v INT)", "CREATE TABLE other.c (id INT PRIMARY KEY)")
@@ -355,9 +346,8 @@ func bigTransaction(t *testing.T, db *component.MySQL, table string, rows int, s
 	}
 }
 
-func TestBinlogBigTransaction(t *testing.T) {
+func loggedBigTransaction(t *testing.T, db *component.MySQL) {
 	const rows = 8000
-	db := sharedServer(t)
 	s := newSource(t, db, nil)
 	for _, compression := range []string{"OFF", "ON"} {
 		exec(t, db, "DROP DATABASE IF EXISTS big", "CREATE DATABASE big", "CREATE TABLE big.t (id INT PRIMARY KEY, v VARCHAR(1000))", "CREATE TABLE big.small (id INT PRIMARY KEY)")
@@ -405,10 +395,9 @@ func killDumps(t *testing.T, db *component.MySQL) int {
 	return len(r.Values)
 }
 
-// TestBinlogKilledDump ends the connection inside a transaction, after some pieces of it were emitted.
-func TestBinlogKilledDump(t *testing.T) {
+// loggedKilledDump ends the connection inside a transaction, after some pieces of it were emitted.
+func loggedKilledDump(t *testing.T, db *component.MySQL) {
 	const rows = 20000
-	db := sharedServer(t)
 	s := newSource(t, db, nil)
 	exec(t, db, "DROP DATABASE IF EXISTS killed", "CREATE DATABASE killed", "CREATE TABLE killed.t (id INT PRIMARY KEY, v VARCHAR(1000))")
 	from := resolve(t, s, "current")
@@ -520,9 +509,8 @@ func TestBinlogStops(t *testing.T) {
 	}
 }
 
-// TestBinlogStatements looks at what happens to whole tables.
-func TestBinlogStatements(t *testing.T) {
-	db := sharedServer(t)
+// loggedStatements looks at what happens to whole tables.
+func loggedStatements(t *testing.T, db *component.MySQL) {
 	s := newSource(t, db, nil)
 	exec(t, db, "DROP DATABASE IF EXISTS ddl", "CREATE DATABASE ddl", "DROP DATABASE IF EXISTS ddl2", "CREATE DATABASE ddl2",
 		"CREATE TABLE ddl.t (id INT PRIMARY KEY)", "CREATE TABLE ddl.u (id INT PRIMARY KEY)", "CREATE TABLE ddl2.t (id INT PRIMARY KEY)")
