@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 		return nil, 0, err
 	}
 	for _, k := range table.Key { // the key says where to go on
-		if !contains(columns, k) {
+		if !slices.Contains(columns, k) {
 			columns = append(columns, k)
 		}
 	}
@@ -152,15 +153,6 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 }
 
 var errNoStream = errors.New("the source's stream is not running")
-
-func contains(columns []int, k int) bool {
-	for _, c := range columns {
-		if c == k {
-			return true
-		}
-	}
-	return false
-}
 
 // raiseEpoch answers a document that an earlier life of this source, whose state is gone, wrote with a higher version.
 func (n *Node) raiseEpoch(ctx context.Context, r *dutyRun, v cluster.View, higher *snapshot.HigherError) error {

@@ -142,7 +142,7 @@ func (s *sourceRun) setSession(x *session) {
 }
 
 // active returns the tables of the stream duties of the source that are not paused.
-func (s *sourceRun) active(v cluster.View) (map[cluster.DutyID]event.TableName, error) {
+func (s *sourceRun) active(v cluster.View) map[cluster.DutyID]event.TableName {
 	out := make(map[cluster.DutyID]event.TableName)
 	for id, d := range v.Duties {
 		if id.Source != s.name || id.Kind != cluster.Stream || d.Assignment.Node == "" || paused(v, id) {
@@ -154,7 +154,7 @@ func (s *sourceRun) active(v cluster.View) (map[cluster.DutyID]event.TableName, 
 		}
 		out[id] = m.Table()
 	}
-	return out, nil
+	return out
 }
 
 func paused(v cluster.View, id cluster.DutyID) bool {
@@ -164,10 +164,7 @@ func paused(v cluster.View, id cluster.DutyID) bool {
 // follow runs one session. It returns nil when the set of duties or the epoch has changed.
 func (s *sourceRun) follow(ctx context.Context) error {
 	v, changed := s.n.coord.View()
-	duties, err := s.active(v)
-	if err != nil {
-		return err
-	}
+	duties := s.active(v)
 	if len(duties) == 0 {
 		state := status.SourceIdle
 		if v.Paused["source/"+s.name] {
@@ -236,11 +233,7 @@ func wanted(duties map[cluster.DutyID]event.TableName) func(event.TableName) boo
 func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID]event.TableName, epoch uint32) error {
 	for {
 		v, changed := s.n.coord.View()
-		now, err := s.active(v)
-		if err != nil {
-			return err
-		}
-		if v.Sources[s.name].Epoch != epoch || !maps.Equal(now, duties) {
+		if v.Sources[s.name].Epoch != epoch || !maps.Equal(s.active(v), duties) {
 			return nil
 		}
 		select {
