@@ -53,19 +53,19 @@ func run(ctx context.Context, file config.File, path string) error {
 	}
 	listener, err := api.Listen(file.Node.HTTP)
 	if err != nil {
-		return &cli.PreconditionError{Err: err}
+		return precondition(path, err)
 	}
 	coordinator, err := raftfsm.New(raftfsm.Config{Dir: file.Node.Data, NodeID: id, Logger: log.Named("raft")})
 	if err != nil {
 		listener.Close()
-		return &cli.PreconditionError{Err: err}
+		return precondition(path, fmt.Errorf("node.data: %w", err))
 	}
 	key := coordinator.Secret()
 	seed, err := file.ToCluster(key)
 	if err != nil {
 		listener.Close()
 		coordinator.Close()
-		return &cli.PreconditionError{Err: err}
+		return precondition(path, err)
 	}
 	n, err := node.New(node.Config{ID: id, Version: version, ClusterID: coordinator.ClusterID(), Seed: seed, Log: log,
 		Differs: func(replicated cluster.Config) []string {
@@ -100,4 +100,9 @@ func run(ctx context.Context, file config.File, path string) error {
 		log.Info("stopped", "after", time.Since(began).Round(time.Second))
 	}
 	return err
+}
+
+// precondition says in which file the key stands whose value cannot be used here.
+func precondition(path string, err error) error {
+	return &cli.PreconditionError{Err: fmt.Errorf("%s: %w", path, err)}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 
 	"canalgo/event"
+	"canalgo/nearest"
 )
 
 // Tables lists the tables that the configuration lets through, those of the system left out.
@@ -18,18 +19,24 @@ func (s *Source) Tables(ctx context.Context) ([]event.TableName, error) {
 		return nil, err
 	}
 	defer conn.Close()
+	all, err := listTables(conn)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(t event.TableName) bool { return !s.filter(t) }), nil
+}
+
+// listTables lists the tables that the user may see, those of the system left out.
+func listTables(conn *client.Conn) ([]event.TableName, error) {
 	r, err := conn.Execute("SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' " +
 		"AND table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') ORDER BY 1, 2")
 	if err != nil {
 		return nil, fmt.Errorf("list the tables: %w", err)
 	}
-	var tables []event.TableName
+	tables := make([]event.TableName, len(r.Values))
 	for i := range r.Values {
-		schema, _ := r.GetString(i, 0)
-		name, _ := r.GetString(i, 1)
-		if t := (event.TableName{Schema: schema, Name: name}); s.filter(t) {
-			tables = append(tables, t)
-		}
+		tables[i].Schema, _ = r.GetString(i, 0)
+		tables[i].Name, _ = r.GetString(i, 1)
 	}
 	return tables, nil
 }
@@ -56,7 +63,7 @@ func describe(conn *client.Conn, name event.TableName) (*event.Table, error) {
 		return nil, err
 	}
 	if len(r.Values) == 0 {
-		return nil, stopf("create it, or grant SELECT on it to the source's user", "there is no table %s", name)
+		return nil, noTable(conn, name)
 	}
 	if kind, _ := r.GetString(0, 0); kind != "BASE TABLE" {
 		return nil, stopf("map the table that it reads", "%s is a %s; only tables have row events", name, strings.ToLower(kind))
@@ -89,6 +96,23 @@ func describe(conn *client.Conn, name event.TableName) (*event.Table, error) {
 		t.Key = append(t.Key, slices.IndexFunc(t.Columns, func(c event.Column) bool { return c.Name == column }))
 	}
 	return t, nil
+}
+
+// noTable is the error about a table that is not there, with the nearest name of those that the user may see.
+func noTable(conn *client.Conn, name event.TableName) error {
+	tables, err := listTables(conn)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.String()
+	}
+	fix := "create it, or grant SELECT on it to the source's user"
+	if near := nearest.Name(name.String(), names); near != "" {
+		fix = fmt.Sprintf("did you mean %s? Else %s", near, fix)
+	}
+	return stopf(fix, "there is no table %s", name)
 }
 
 var typesByName = map[string]event.Type{

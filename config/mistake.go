@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"canalgo/nearest"
 )
 
 // A Mistake is one thing in a file that cannot be used.
@@ -56,48 +58,11 @@ func (m *Mistakes) sorted() {
 	})
 }
 
-// nearest returns the candidate that a name was probably meant to be, or "".
-func nearest(name string, candidates []string) string {
-	best, distance := "", len(name)/3+2
-	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < distance {
-			best, distance = c, d
-		}
-	}
-	return best
-}
-
 // didYouMean is the end of a sentence about an unknown name: the nearest one, or all there are.
 func didYouMean(name string, candidates []string) string {
-	if near := nearest(name, candidates); near != "" {
+	if near := nearest.Name(name, candidates); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	sorted := slices.Sorted(slices.Values(candidates))
 	return "known are " + strings.Join(sorted, ", ")
-}
-
-// editDistance counts the letters to insert, delete, replace or swap with the next to get from a to b.
-func editDistance(a, b string) int {
-	s, t := []rune(a), []rune(b)
-	rows := make([][]int, len(s)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(t)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(s); i++ {
-		for j := 1; j <= len(t); j++ {
-			cost := 1
-			if s[i-1] == t[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(s)][len(t)]
 }

@@ -133,7 +133,7 @@ func TestBadSurroundings(t *testing.T) {
 		bad
 		before, after string // statements around it
 	}{
-		{bad: bad{"unknown table", "badinput.acc t", "badinput.ac t", 3, []string{"mapping.badinput", "no table badinput.ac"}}},
+		{bad: bad{"unknown table", "badinput.acc t", "badinput.ac t", 3, []string{"mapping.badinput", "no table badinput.ac", "did you mean badinput.acc?"}}},
 		{bad: bad{"unknown column", "t.writer", "t.writr", 3, []string{"mapping.badinput", "writr", "writer"}}},
 		{bad: bad{"refused login", component.CanalgoPassword, "another-secret", 3, []string{"source.shop", "Access denied"}}},
 		{bad: bad{"missing grants", user, "user = \"blind\"\npassword = \"blind-secret\"", 3, []string{"source.shop", "GRANT REPLICATION SLAVE ON *.* TO 'blind'@'%'"}}},
@@ -211,7 +211,7 @@ func TestBadStart(t *testing.T) {
 			if out.Code != c.code {
 				t.Errorf("ended with %d, want %d", out.Code, c.code)
 			}
-			oneLine(t, out.Stderr, c.want...)
+			oneLine(t, out.Stderr, append(c.want, config)...)
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"canalgo/event"
+	"canalgo/nearest"
 )
 
 // A binding is a mapping applied to one definition of its table.
@@ -178,7 +179,7 @@ func (b *binder) column(ref columnRef) (int, *event.Column, error) {
 			names[i] = c.Name
 		}
 		fix := "its columns are " + strings.Join(names, ", ")
-		if near := nearest(ref.name, names); near != "" {
+		if near := nearest.Name(ref.name, names); near != "" {
 			fix = fmt.Sprintf("did you mean %q? %s", near, fix)
 		}
 		return 0, nil, b.stopAt(ref.at, fmt.Sprintf("column %q is not in %s", ref.name, b.table.Name), fix)
@@ -315,37 +316,4 @@ func (b *binder) stop(reason, fix string) error {
 func (b *binder) stopAt(at int, reason, fix string) error {
 	place := b.m.src.errorAt(at, "")
 	return &event.StopError{Reason: "mapping " + b.m.name + ": sql " + strconv.Itoa(place.Line) + ":" + strconv.Itoa(place.Column) + ": " + reason, Fix: fix}
-}
-
-// nearest returns the name that differs least from a mistyped one, or "" when none is near.
-func nearest(name string, names []string) string {
-	best, bestDistance := "", len([]rune(name))/3+2
-	for _, candidate := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d < bestDistance {
-			best, bestDistance = candidate, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's: how many characters must be added, dropped or replaced.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, r := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j, s := range y {
-			change := diagonal
-			if r != s {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(y)]
 }
