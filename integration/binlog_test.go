@@ -25,6 +25,7 @@ func TestBinlogServer(t *testing.T) {
 	db := ownServer(t)
 	for name, test := range map[string]func(*testing.T, *component.MySQL){
 		"types":           loggedTypes,
+		"JSON":            loggedJSON,
 		"statements":      loggedStatements,
 		"same versions":   loggedSameVersions,
 		"big transaction": loggedBigTransaction,
