@@ -24,8 +24,13 @@ import (
 // index.gc_deletes, 60 s by default, and an older write would bring it back.
 const maxAge = 30 * time.Second
 
-// ChunkRows is how many rows one SELECT returns.
-const ChunkRows = 5000
+// ChunkRows is the most rows that one SELECT returns. The first SELECT returns fewer, because nobody knows yet how large rows
+// are; the others as many as make documents of chunkBytes.
+const (
+	ChunkRows  = 5000
+	firstRows  = 500
+	chunkBytes = 4 << 20
+)
 
 // A Selector reads rows of the source's own server.
 type Selector interface {
@@ -80,6 +85,16 @@ type chunk struct {
 	changes []mapping.Change
 	rows    int
 	lastKey []string
+	done    chan error // gives what came of its writing
+}
+
+// nextRows says how many rows the next chunk should have, by the size of this one's documents.
+func (c chunk) nextRows() int {
+	size := 0
+	for i := range c.changes {
+		size += len(c.changes[i].Body)
+	}
+	return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, size)))
 }
 
 // Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
@@ -135,31 +150,44 @@ func RequireKey(t *event.Table) error {
 	return nil
 }
 
-// copy reads chunk after chunk, the next while the present one is written.
+// copy reads chunk after chunk; while one is read, the two before it are written. Progress is saved in their order.
 func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Context, Progress) error) error {
 	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
 	g, ctx := errgroup.WithContext(ctx)
-	chunks := make(chan chunk)
+	chunks := make(chan chunk, 1)
 	g.Go(func() error {
 		defer close(chunks)
-		key := p.LastKey
+		key, limit := p.LastKey, firstRows
 		for {
 			r.Gate.RLock()
-			c, err := r.read(ctx, query.after(key, ChunkRows))
+			c, err := r.read(ctx, query.after(key, limit))
 			if err != nil {
 				r.Gate.RUnlock()
 				return err
 			}
+			c.done = make(chan error, 1)
+			end := c.rows < limit
+			last := c.lastKey
+			if end {
+				last = nil // the end of the table
+			}
+			again := query.upTo(key, last)
 			select {
 			case <-ctx.Done():
 				r.Gate.RUnlock()
 				return ctx.Err()
-			case chunks <- c: // whoever writes it unlocks the gate
+			case chunks <- c:
 			}
-			if c.rows < ChunkRows {
+			g.Go(func() error {
+				defer r.Gate.RUnlock()
+				err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again) })
+				c.done <- err
+				return err
+			})
+			if end {
 				return nil
 			}
-			key = c.lastKey
+			key, limit = c.lastKey, c.nextRows()
 		}
 	})
 	g.Go(func() error {
@@ -167,17 +195,7 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 			if p.First == 0 {
 				p.First = c.at
 			}
-			last := c.lastKey
-			if c.rows < ChunkRows {
-				last = nil // the end of the table
-			}
-			again := query.upTo(p.LastKey, last)
-			err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again) })
-			r.Gate.RUnlock()
-			if err != nil {
-				for range chunks { // the reader's last chunk holds the gate too
-					r.Gate.RUnlock()
-				}
+			if err := <-c.done; err != nil {
 				return err
 			}
 			p.Rows += uint64(c.rows)

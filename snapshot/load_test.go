@@ -206,6 +206,67 @@ func TestLoadWritesEveryRowOnceAndSweeps(t *testing.T) {
 	}
 }
 
+// slowStart is a destination that writes the first document only when it is released.
+type slowStart struct {
+	*destination
+	release chan struct{}
+}
+
+func (d *slowStart) Write(ctx context.Context, changes []mapping.Change) error {
+	if changes[0].ID == "1" {
+		<-d.release
+	}
+	return d.destination.Write(ctx, changes)
+}
+
+func TestLoadSavesInOrderWhileChunksAreInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(3 * snapshot.ChunkRows)
+		slow := &slowStart{destination: b.dest, release: make(chan struct{})}
+		b.reader.Sink = slow
+		var saved []uint64
+		done := make(chan error, 1)
+		go func() {
+			done <- b.reader.Load(t.Context(), snapshot.Progress{}, func(_ context.Context, p snapshot.Progress) error {
+				saved = append(saved, p.Rows)
+				return nil
+			})
+		}()
+		synctest.Wait()
+		b.dest.mu.Lock()
+		written := len(b.dest.docs)
+		b.dest.mu.Unlock()
+		if written == 0 || len(saved) > 0 {
+			t.Errorf("%d documents written and %d times saved before the first chunk is; want some and none", written, len(saved))
+		}
+		close(slow.release)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if !slices.IsSorted(saved) || saved[len(saved)-1] != 3*snapshot.ChunkRows || len(b.dest.docs) != 3*snapshot.ChunkRows {
+			t.Errorf("saved %v, %d documents", saved, len(b.dest.docs))
+		}
+	})
+}
+
+func TestLargeRowsMakeSmallChunks(t *testing.T) {
+	b := newBench(0)
+	for id := range int64(1200) {
+		b.server.rows[id+1] = strings.Repeat("x", 40<<10)
+	}
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range b.server.queries[1:] {
+		if rows := number(limit, query, 0); rows < 50 || rows > 110 { // 4 MiB
+			t.Errorf("a chunk of %d rows of 40 KiB", rows)
+		}
+	}
+	if len(b.dest.docs) != 1200 || len(b.server.queries) < 7 {
+		t.Errorf("%d documents by %d queries", len(b.dest.docs), len(b.server.queries))
+	}
+}
+
 func TestLoadGoesOnWhereItWas(t *testing.T) {
 	b := newBench(20)
 	p := snapshot.Progress{First: version(2), LastKey: []string{"15"}, Rows: 15}
