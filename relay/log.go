@@ -7,6 +7,9 @@
 //
 // Batches reach each cursor in order. A batch that was not acknowledged is delivered again to the duty's next feed,
 // because a duty's saved position never passes it.
+//
+// A Server passes a cursor's batches over a connection to a Feed, which is to the duty's worker what the cursor would be.
+// The frames are drawn in wire.go. They are internal: both ends are the same version of canalgo, or one apart.
 package relay
 
 import (
