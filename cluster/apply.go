@@ -16,7 +16,7 @@ var ErrRefused = errors.New("refused")
 var (
 	// ErrStale refuses a command that was made for a version, epoch or run that is no longer the present one.
 	ErrStale = fmt.Errorf("%w as outdated", ErrRefused)
-	// ErrUnknown refuses a command that names a source, sink, mapping or duty that does not exist.
+	// ErrUnknown refuses a command that names a source, sink, mapping, duty or node that does not exist.
 	ErrUnknown = fmt.Errorf("%w as unknown", ErrRefused)
 	// ErrInvalid refuses a command that could never be right.
 	ErrInvalid = fmt.Errorf("%w as invalid", ErrRefused)
@@ -54,6 +54,10 @@ func (s State) apply(cmd Command) (State, error) {
 		return s.setAside(c)
 	case Release:
 		return s.release(c), nil
+	case SetNode:
+		return s.setNode(c)
+	case RemoveNode:
+		return s.removeNode(c)
 	}
 	return s, fmt.Errorf("command %T: %w", cmd, ErrInvalid)
 }
@@ -284,6 +288,9 @@ func (s State) setIndex(c SetIndex) (State, error) {
 	if !ok || c.Duty.Kind != Stream {
 		return s, fmt.Errorf("set index of %s: %w", c.Duty, ErrUnknown)
 	}
+	if c.Epoch != 0 && c.Epoch != duty.Assignment.Epoch {
+		return s, fmt.Errorf("set index of %s in epoch %d, now %d: %w", c.Duty, c.Epoch, duty.Assignment.Epoch, ErrStale)
+	}
 	duty.Index = c.UUID
 	s.Duties = with(s.Duties, c.Duty, duty)
 	return s, nil
@@ -291,8 +298,12 @@ func (s State) setIndex(c SetIndex) (State, error) {
 
 func (s State) setAside(c SetAside) (State, error) {
 	for _, q := range c.Entries {
-		if _, ok := s.Duties[q.Duty]; !ok || q.Duty.Kind != Stream {
+		duty, ok := s.Duties[q.Duty]
+		if !ok || q.Duty.Kind != Stream {
 			return s, fmt.Errorf("set aside %s/%s of %s: %w", q.Index, q.Document, q.Duty, ErrUnknown)
+		}
+		if c.Epoch != 0 && c.Epoch != duty.Assignment.Epoch {
+			return s, fmt.Errorf("set aside %s/%s of %s in epoch %d, now %d: %w", q.Index, q.Document, q.Duty, c.Epoch, duty.Assignment.Epoch, ErrStale)
 		}
 	}
 	type document struct {
@@ -327,6 +338,27 @@ func (s State) release(c Release) State {
 		delete(s.Quarantine, id)
 	}
 	return s
+}
+
+func (s State) setNode(c SetNode) (State, error) {
+	if err := c.Validate(); err != nil {
+		return s, err
+	}
+	s.Nodes = with(s.Nodes, c.Name, c.Node)
+	return s, nil
+}
+
+func (s State) removeNode(c RemoveNode) (State, error) {
+	node, ok := s.Nodes[c.Name]
+	if !ok {
+		return s, fmt.Errorf("remove node %q: %w", c.Name, ErrUnknown)
+	}
+	if node.ServerID != c.ServerID {
+		return s, fmt.Errorf("remove node %s with server id %q, now %s: %w", c.Name, c.ServerID, node.ServerID, ErrStale)
+	}
+	s.Nodes = maps.Clone(s.Nodes)
+	delete(s.Nodes, c.Name)
+	return s, nil
 }
 
 // with returns a copy of m in which k is v.

@@ -225,6 +225,15 @@ func TestRefusals(t *testing.T) {
 		{"progress of another run", cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Phase: cluster.LoadCopying, Runs: 2}}, cluster.ErrStale},
 		{"progress in no phase", cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Runs: 1}}, cluster.ErrInvalid},
 		{"index of a load", cluster.SetIndex{Duty: ordersLoad, UUID: "u"}, cluster.ErrUnknown},
+		{"index in another epoch", cluster.SetIndex{Duty: orders, Epoch: 2, UUID: "u"}, cluster.ErrStale},
+		{"quarantine in another epoch", cluster.SetAside{Epoch: 2, Entries: []cluster.Quarantined{{Duty: orders}}}, cluster.ErrStale},
+		{"node without a name", setNode("", "n1@1", "h:1"), cluster.ErrInvalid},
+		{"node with a bad name", setNode("n 1", "n1@1", "h:1"), cluster.ErrInvalid},
+		{"node with an @", setNode("n@1", "n1@1", "h:1"), cluster.ErrInvalid},
+		{"node with a long name", setNode(strings.Repeat("n", 65), "n1@1", "h:1"), cluster.ErrInvalid},
+		{"node without an id", setNode("n1", "", "h:1"), cluster.ErrInvalid},
+		{"node without an address", setNode("n1", "n1@1", ""), cluster.ErrInvalid},
+		{"removal of no node", cluster.RemoveNode{Name: "n1", ServerID: "n1@1"}, cluster.ErrUnknown},
 		{"quarantine of a load", cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}, {Duty: ordersLoad}}}, cluster.ErrUnknown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -236,6 +245,47 @@ func TestRefusals(t *testing.T) {
 				t.Error("the state changed")
 			}
 		})
+	}
+}
+
+func setNode(name, id, address string) cluster.Command {
+	return cluster.SetNode{Name: name, Node: cluster.Node{ServerID: id, Address: address, Commands: 1}}
+}
+
+func TestNodes(t *testing.T) {
+	long := strings.Repeat("N", 64)
+	s := after(t, running(t), setNode("n1", "n1@1", "h:1"), setNode("A-b_c.9", "x@1", "h:2"), setNode(long, "y@1", "h:3"))
+	if len(s.Nodes) != 3 || s.Nodes["n1"].Address != "h:1" {
+		t.Errorf("nodes %+v", s.Nodes)
+	}
+	s = after(t, s, setNode("n1", "n1@2", "h:4"))
+	if got := s.Nodes["n1"]; len(s.Nodes) != 3 || got.ServerID != "n1@2" || got.Address != "h:4" {
+		t.Errorf("replaced by %+v", got)
+	}
+	next, err := s.Apply(cluster.RemoveNode{Name: "n1", ServerID: "n1@1"})
+	if !errors.Is(err, cluster.ErrStale) || len(next.Nodes) != 3 {
+		t.Errorf("removal of the former one: %v, nodes %+v", err, next.Nodes)
+	}
+	removed := after(t, s, cluster.RemoveNode{Name: "n1", ServerID: "n1@2"})
+	if _, ok := removed.Nodes["n1"]; ok || len(removed.Nodes) != 2 || len(s.Nodes) != 3 {
+		t.Errorf("nodes %+v, before %+v", removed.Nodes, s.Nodes)
+	}
+	if got := throughSnapshot(t, s).Nodes; !reflect.DeepEqual(got, s.Nodes) {
+		t.Errorf("restored %+v, want %+v", got, s.Nodes)
+	}
+}
+
+// What names its epoch is taken in that one.
+func TestWorkersEpochs(t *testing.T) {
+	s := after(t, running(t), assign(orders, "b", 2), cluster.SetIndex{Duty: orders, Epoch: 2, UUID: "u"},
+		cluster.SetAside{Epoch: 2, Entries: []cluster.Quarantined{{Duty: orders, Index: "i", Document: "1"}}})
+	if s.Duties[orders].Index != "u" || len(s.Quarantine) != 1 {
+		t.Errorf("index %q, quarantine %+v", s.Duties[orders].Index, s.Quarantine)
+	}
+	// One entry of another duty's epoch refuses all.
+	next, err := s.Apply(cluster.SetAside{Epoch: 2, Entries: []cluster.Quarantined{{Duty: orders, Index: "i", Document: "2"}, {Duty: users, Index: "i", Document: "3"}}})
+	if !errors.Is(err, cluster.ErrStale) || len(next.Quarantine) != 1 {
+		t.Errorf("got %v, quarantine %+v", err, next.Quarantine)
 	}
 }
 

@@ -62,21 +62,39 @@ type (
 		Load  LoadState
 	}
 
-	// SetIndex records the UUID of the destination's index of a stream duty, "" to forget it.
+	// SetIndex records the UUID of the destination's index of a stream duty, "" to forget it. Refused when an Epoch is
+	// given that is not the duty's present assignment epoch.
 	SetIndex struct {
-		Duty DutyID
-		UUID string
+		Duty  DutyID
+		Epoch Epoch `json:",omitempty"` // 0 is not compared
+		UUID  string
 	}
 
 	// SetAside adds documents to the quarantine; an entry for a document (duty, index and _id) that is there already
-	// replaces it and keeps its id. Refused as a whole when the duty of one entry is not a present stream.
+	// replaces it and keeps its id. Refused as a whole when the duty of one entry is not a present stream, or when an
+	// Epoch is given that is not the present assignment epoch of each entry's duty.
 	SetAside struct {
+		Epoch   Epoch         `json:",omitempty"` // 0 is not compared
 		Entries []Quarantined // their ID is set by Apply
 	}
 
 	// Release takes entries out of the quarantine; ids that are not there are ignored.
 	Release struct {
 		IDs []uint64
+	}
+
+	// SetNode adds a member, or replaces what is known of the one of that name. Refused for a name that is not
+	// ValidNodeName, and without server id or address.
+	SetNode struct {
+		Name string
+		Node Node
+	}
+
+	// RemoveNode removes a member. Refused when the present one of that name has another server id. What it held is for
+	// the leader to assign again.
+	RemoveNode struct {
+		Name     string
+		ServerID string
 	}
 )
 
@@ -96,3 +114,5 @@ func (SaveLoad) command()      {}
 func (SetIndex) command()      {}
 func (SetAside) command()      {}
 func (Release) command()       {}
+func (SetNode) command()       {}
+func (RemoveNode) command()    {}

@@ -28,12 +28,6 @@ var (
 	ErrMalformed = errors.New("malformed")
 )
 
-// Versions of the layouts below. A change that an older node would read differently raises them.
-const (
-	commandVersion  = 1
-	snapshotVersion = 1
-)
-
 // Types of commands. A number is never used again for another.
 const (
 	typeSetConfig     = 1
@@ -46,16 +40,25 @@ const (
 	typeSetIndex      = 8
 	typeSetAside      = 9
 	typeRelease       = 10
+	typeSetNode       = 11
+	typeRemoveNode    = 12
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Encode writes a command as
+// Encode writes a command in the lowest version that has it, as EncodeVersion does.
+func Encode(cmd Command) ([]byte, error) { return EncodeVersion(cmd, CommandVersion(cmd)) }
+
+// EncodeVersion writes a command as
 //
 //	version:u8 | type:u8 | payload: JSON object | crc32c of all before:u32
 //
-// with integers big endian. The GTID sets of SavePositions are named once each, see gtidTable.
-func Encode(cmd Command) ([]byte, error) {
+// with integers big endian. The GTID sets of SavePositions are named once each, see gtidTable. State.WriteVersion says
+// which version everybody reads.
+func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
+	if version < CommandVersion(cmd) || version > MaxCommandVersion {
+		return nil, fmt.Errorf("encode command %T in version %d: %w", cmd, version, ErrInvalid)
+	}
 	var kind byte
 	var payload any = cmd
 	switch c := cmd.(type) {
@@ -79,10 +82,14 @@ func Encode(cmd Command) ([]byte, error) {
 		kind = typeSetAside
 	case Release:
 		kind = typeRelease
+	case SetNode:
+		kind = typeSetNode
+	case RemoveNode:
+		kind = typeRemoveNode
 	default:
 		return nil, fmt.Errorf("encode command %T: %w", cmd, ErrInvalid)
 	}
-	data, err := seal([]byte{commandVersion, kind}, payload)
+	data, err := seal([]byte{version, kind}, payload)
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w: %w", cmd, ErrInvalid, err)
 	}
@@ -94,7 +101,7 @@ func Encode(cmd Command) ([]byte, error) {
 
 // Decode reads what Encode wrote. Its error is ErrNewerVersion, or ErrMalformed on every node alike.
 func Decode(data []byte) (Command, error) {
-	if len(data) > 0 && data[0] > commandVersion {
+	if len(data) > 0 && data[0] > MaxCommandVersion {
 		return nil, fmt.Errorf("command of version %d: %w", data[0], ErrNewerVersion)
 	}
 	if len(data) > MaxCommand {
@@ -104,7 +111,7 @@ func Decode(data []byte) (Command, error) {
 	if err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
-	if header[0] != commandVersion {
+	if header[0] == 0 {
 		return nil, fmt.Errorf("command of version %d: %w", header[0], ErrMalformed)
 	}
 	switch header[1] {
@@ -132,6 +139,10 @@ func Decode(data []byte) (Command, error) {
 		return decode[SetAside](payload)
 	case typeRelease:
 		return decode[Release](payload)
+	case typeSetNode:
+		return decode[SetNode](payload)
+	case typeRemoveNode:
+		return decode[RemoveNode](payload)
 	}
 	return nil, fmt.Errorf("command of type %d: %w", header[1], ErrMalformed)
 }
@@ -148,9 +159,10 @@ func decode[T any](payload []byte) (T, error) {
 //
 //	version:u8 | payload: JSON object | crc32c of all before:u32
 //
-// with integers big endian. GTID sets are named once each, see gtidTable.
+// with integers big endian, in the highest version that every node reads. GTID sets are named once each, see gtidTable.
 func EncodeSnapshot(s State) ([]byte, error) {
-	data, err := seal([]byte{snapshotVersion}, packState(s))
+	version, _ := s.reads()
+	data, err := seal([]byte{version}, packState(s))
 	if err != nil {
 		return nil, fmt.Errorf("encode snapshot: %w", err)
 	}
@@ -159,14 +171,14 @@ func EncodeSnapshot(s State) ([]byte, error) {
 
 // DecodeSnapshot reads what EncodeSnapshot wrote. Its error is ErrNewerVersion or ErrMalformed.
 func DecodeSnapshot(data []byte) (State, error) {
-	if len(data) > 0 && data[0] > snapshotVersion {
+	if len(data) > 0 && data[0] > MaxCommandVersion {
 		return State{}, fmt.Errorf("snapshot of version %d: %w", data[0], ErrNewerVersion)
 	}
 	header, payload, err := unseal(data, 1)
 	if err != nil {
 		return State{}, fmt.Errorf("snapshot: %w", err)
 	}
-	if header[0] != snapshotVersion {
+	if header[0] == 0 {
 		return State{}, fmt.Errorf("snapshot of version %d: %w", header[0], ErrMalformed)
 	}
 	packed, err := decode[packedState](payload)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"reflect"
 	"strings"
@@ -19,6 +20,9 @@ func sealed(parts ...string) []byte {
 	data := []byte(strings.Join(parts, ""))
 	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
 }
+
+// next is the first byte of what a newer canalgo writes.
+const next = string(rune(cluster.MaxCommandVersion + 1))
 
 func TestDutyIDText(t *testing.T) {
 	for text, want := range map[string]cluster.DutyID{"shop/orders": orders, "shop/orders#load": ordersLoad} {
@@ -67,7 +71,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"too short", good[:5], cluster.ErrMalformed},
 		{"cut", good[:len(good)-1], cluster.ErrMalformed},
 		{"flipped bit", flipped, cluster.ErrMalformed},
-		{"newer", sealed("\x02\x0a{}"), cluster.ErrNewerVersion},
+		{"newer", sealed(next, "\x0a{}"), cluster.ErrNewerVersion},
 		{"newer of another layout", []byte{9}, cluster.ErrNewerVersion},
 		{"version 0", sealed("\x00\x0a{}"), cluster.ErrMalformed},
 		{"no such type", sealed("\x01\x63{}"), cluster.ErrMalformed},
@@ -131,7 +135,7 @@ func TestDecodeSnapshotRefuses(t *testing.T) {
 		want error
 	}{
 		{"nothing", nil, cluster.ErrMalformed},
-		{"newer", sealed("\x02{}"), cluster.ErrNewerVersion},
+		{"newer", sealed(next, "{}"), cluster.ErrNewerVersion},
 		{"version 0", sealed("\x00{}"), cluster.ErrMalformed},
 		{"checksum", []byte("\x01{}abcd"), cluster.ErrMalformed},
 		{"unknown key", sealed("\x01", `{"state":{"new":1}}`), cluster.ErrMalformed},
@@ -142,6 +146,74 @@ func TestDecodeSnapshotRefuses(t *testing.T) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
+	}
+}
+
+// What earlier versions wrote is read: these bytes are theirs.
+func TestWhatEarlierVersionsWrote(t *testing.T) {
+	for text, want := range map[string]cluster.Command{
+		"\x01\x08" + `{"Duty":"shop/orders","UUID":"u"}`:                                      cluster.SetIndex{Duty: orders, UUID: "u"},
+		"\x01\x09" + `{"Entries":null}`:                                                       cluster.SetAside{},
+		"\x01\x0b" + `{"Name":"n1","Node":{"server_id":"n1@1","address":"h:1","commands":1}}`: setNode("n1", "n1@1", "h:1"),
+		"\x01\x0c" + `{"Name":"n1","ServerID":"n1@1"}`:                                        cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},
+		"\x01\x08" + `{"Duty":"shop/orders","Epoch":3,"UUID":"u"}`:                            cluster.SetIndex{Duty: orders, Epoch: 3, UUID: "u"},
+	} {
+		if got, err := cluster.Decode(sealed(text)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is %+v, %v, want %+v", text, got, err, want)
+		}
+		if got, err := cluster.Encode(want); err != nil || !bytes.Equal(got, sealed(text)) {
+			t.Errorf("%+v is written as %q, %v, want %q", want, got, err, text)
+		}
+	}
+	s, err := cluster.DecodeSnapshot(sealed("\x01", `{"state":{"config":{"version":7}}}`))
+	if err != nil || s.Config.Version != 7 || s.Nodes != nil {
+		t.Errorf("snapshot without nodes: %+v, %v", s, err)
+	}
+}
+
+// Everything is written in the highest version that all nodes read.
+func TestWriteVersion(t *testing.T) {
+	reads := func(versions ...uint8) cluster.State {
+		var s cluster.State
+		for i, v := range versions {
+			name := string(rune('a' + i))
+			s = after(t, s, cluster.SetNode{Name: name, Node: cluster.Node{ServerID: name, Address: name, Commands: v}})
+		}
+		return s
+	}
+	for _, test := range []struct {
+		state  cluster.State
+		needed uint8
+		want   uint8  // 0 for refused
+		node   string // that is to be upgraded
+	}{
+		{cluster.State{}, 1, 1, ""},
+		{cluster.State{}, 2, 0, ""},
+		{reads(0), 1, 1, ""},
+		{reads(9, 0, 1), 2, 0, `"b"`},
+		{reads(9, 9), 1, cluster.MaxCommandVersion, ""},
+		{reads(9, 9), cluster.MaxCommandVersion, cluster.MaxCommandVersion, ""},
+		{reads(9, 9), cluster.MaxCommandVersion + 1, 0, ""},
+	} {
+		got, err := test.state.WriteVersion(test.needed)
+		if got != test.want || (test.want == 0) != errors.Is(err, cluster.ErrTooNew) || !strings.Contains(fmt.Sprint(err), test.node) {
+			t.Errorf("%+v: needed %d: got %d, %v, want %d, node %s", test.state.Nodes, test.needed, got, err, test.want, test.node)
+		}
+		data, err := cluster.EncodeSnapshot(test.state)
+		if lowest, _ := test.state.WriteVersion(1); err != nil || data[0] != lowest {
+			t.Errorf("%+v: snapshot of version %d, %v, want %d", test.state.Nodes, data[0], err, lowest)
+		}
+	}
+	for version := range uint8(4) {
+		data, err := cluster.EncodeVersion(cluster.Release{}, version)
+		if ok := version >= 1 && version <= cluster.MaxCommandVersion; ok != (err == nil) || ok && data[0] != version {
+			t.Errorf("encoded in version %d: %q, %v", version, data, err)
+		}
+		if err == nil {
+			if _, err := cluster.Decode(data); err != nil {
+				t.Errorf("version %d: %v", version, err)
+			}
+		}
 	}
 }
 
@@ -176,7 +248,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		cluster.StartLoad{Source: "shop", Mapping: "orders"},
 		cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Phase: cluster.LoadDone, Runs: 1}},
 		cluster.SetIndex{Duty: orders, UUID: "u"}, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}}},
-		cluster.Release{IDs: []uint64{1}},
+		cluster.Release{IDs: []uint64{1}}, setNode("n1", "n1@1", "h:1"), cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},
 	} {
 		data, err := cluster.Encode(cmd)
 		if err != nil {

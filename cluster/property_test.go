@@ -25,6 +25,11 @@ func (g generator) near(n uint64) uint64 {
 	return n + pick[uint64](g, 0, 0, 0, 1, 1, 2) - pick[uint64](g, 0, 0, 0, min(n, 1))
 }
 
+// epoch returns mostly none, or the duty's present one.
+func (g generator) epoch(s cluster.State, id cluster.DutyID) cluster.Epoch {
+	return pick(g, 0, 0, s.Duties[id].Assignment.Epoch, cluster.Epoch(g.near(uint64(s.Duties[id].Assignment.Epoch))))
+}
+
 func (g generator) position(s cluster.State, source string) event.Position {
 	p := s.Sources[source].Start
 	p.Epoch = uint32(g.near(uint64(p.Epoch)))
@@ -51,7 +56,7 @@ func (g generator) config() cluster.Config {
 }
 
 func (g generator) command(s cluster.State) cluster.Command {
-	switch g.IntN(16) {
+	switch g.IntN(18) {
 	case 0:
 		return cluster.SetConfig{Base: g.near(s.Config.Version), Config: g.config()}
 	case 1, 2:
@@ -82,16 +87,26 @@ func (g generator) command(s cluster.State) cluster.Command {
 		}
 		return c
 	case 9:
-		return cluster.SetIndex{Duty: g.duty(), UUID: pick(g, "", "u1", "u2")}
+		id := g.duty()
+		return cluster.SetIndex{Duty: id, Epoch: g.epoch(s, id), UUID: pick(g, "", "u1", "u2")}
 	case 10, 11:
 		var c cluster.SetAside
 		for range g.IntN(4) {
 			id := g.duty()
+			c.Epoch = g.epoch(s, id)
 			c.Entries = append(c.Entries, cluster.Quarantined{Duty: id, Index: "i", Document: pick(g, "1", "2", "3"), Version: event.Version(g.Uint64()), Reason: fmt.Sprint(g.Uint32()), Position: g.position(s, id.Source)})
 		}
 		return c
 	case 12:
 		return cluster.Release{IDs: []uint64{g.Uint64N(s.NextQuarantine + 1), g.Uint64()}}
+	}
+	if kind := g.IntN(5); kind < 2 {
+		name := pick(g, "n1", "n2", "n3", "n1", "", "n 1")
+		id := pick(g, name+"@1", name+"@2", "")
+		if kind == 1 {
+			return cluster.RemoveNode{Name: name, ServerID: pick(g, s.Nodes[name].ServerID, id)}
+		}
+		return cluster.SetNode{Name: name, Node: cluster.Node{ServerID: id, Address: pick(g, "h:1", "h:2", "h:1", ""), HTTP: pick(g, "", "h:8"), Version: "v", Commands: uint8(g.IntN(3)), Frames: uint8(g.IntN(3))}}
 	}
 	c := cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{}}
 	for range g.IntN(5) {
@@ -121,7 +136,7 @@ func throughBytes(t *testing.T, cmd cluster.Command) cluster.Command {
 
 func TestHistories(t *testing.T) {
 	accepted, refused := map[reflect.Type]int{}, map[reflect.Type]int{}
-	for seed := range uint64(60) {
+	for seed := range uint64(120) {
 		g := generator{rand.New(rand.NewPCG(seed, 0))}
 		var one, other cluster.State // the same commands, the other's through bytes
 		for step := range 150 {

@@ -13,8 +13,14 @@ import (
 	"canalgo/event"
 )
 
-// ErrNotLeader is returned by Propose and Verify when this node does not lead in the given term.
-var ErrNotLeader = errors.New("this node does not lead in that term")
+var (
+	// ErrNotLeader is returned by what only a leader can do when this node does not lead in the given term.
+	ErrNotLeader = errors.New("this node does not lead in that term")
+	// ErrAlone means that there is nobody else who could lead.
+	ErrAlone = errors.New("there is no other voter")
+	// ErrRemoved ends a node that was removed from the cluster, or replaced by another one of its name.
+	ErrRemoved = errors.New("this node was removed from the cluster: wipe its data folder, then it can join again")
+)
 
 // Term numbers leaders; it rises with each.
 type Term uint64
@@ -74,6 +80,7 @@ type MappingConfig struct {
 // State is the whole replicated state. All maps are read-only for whoever got it.
 type State struct {
 	Config  Config            `json:"config"`
+	Nodes   map[string]Node   `json:"nodes,omitempty"` // the members, by name
 	Sources map[string]Source `json:"sources,omitempty"`
 	Duties  map[DutyID]Duty   `json:"duties,omitempty"`
 	// Paused names what is paused: "source/NAME", "sink/NAME", "mapping/NAME".
@@ -83,6 +90,24 @@ type State struct {
 	// Retired is the highest assignment epoch of duties that are gone. A new duty begins at it, so that what is left of
 	// an earlier duty of the same name is refused.
 	Retired Epoch `json:"retired,omitempty"`
+}
+
+// Node is what the others know of one member.
+type Node struct {
+	ServerID string `json:"server_id"`          // its identity, made with its data folder
+	Address  string `json:"address"`            // host:port of the node port, as others reach it
+	HTTP     string `json:"http,omitempty"`     // host:port of its HTTP
+	Version  string `json:"version,omitempty"`  // of canalgo
+	Commands uint8  `json:"commands,omitempty"` // the highest version of commands and snapshots that it reads; 0 counts as 1
+	Frames   uint8  `json:"frames,omitempty"`   // the highest version of feeds' frames that it reads
+}
+
+// A Server is one node as the coordinator has it: who has a vote, and where it is reached.
+type Server struct {
+	Name    string
+	ID      string // as Node.ServerID
+	Address string // as Node.Address
+	Voter   bool
 }
 
 // Source is what is known of one source beyond its configuration. One without a ServerUUID is not open yet, or was removed

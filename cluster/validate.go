@@ -75,3 +75,30 @@ func (c Config) has(kind, name string) bool {
 	}
 	return ok
 }
+
+// maxNodeName is the longest name of a node in bytes.
+const maxNodeName = 64
+
+// ValidNodeName reports whether a node may be called so: [A-Za-z0-9._-]{1,64}.
+func ValidNodeName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxNodeName
+}
+
+// Validate says, as an ErrInvalid, what makes the command one that every state refuses.
+func (c SetNode) Validate() error {
+	switch {
+	case !ValidNodeName(c.Name):
+		return fmt.Errorf("set node %q: a name may have A-Z, a-z, 0-9, ., _ and -, and %d of them: %w", c.Name, maxNodeName, ErrInvalid)
+	case c.Node.ServerID == "":
+		return fmt.Errorf("set node %s without a server id: %w", c.Name, ErrInvalid)
+	case c.Node.Address == "":
+		return fmt.Errorf("set node %s without an address: %w", c.Name, ErrInvalid)
+	}
+	return nil
+}

@@ -6,9 +6,11 @@ import "sync"
 type View struct {
 	State
 	Applied uint64 // index of the newest command in State; never falls
-	Leader  string // the leading node, "" while none is known
+	Leader  string // the leading node's name, "" while none is known
 	Term    Term   // the newest term that this node knows of
 	Leading bool   // this node leads in Term, and had applied everything before it when it began
+
+	LeaderAddress string // host:port of the leader's node port, "" while none is known
 }
 
 // A Board shows the newest View to many. The zero Board shows the zero View. It is safe for several goroutines.

@@ -1,12 +1,15 @@
 package raftfsm
 
 import (
+	"context"
 	"errors"
+
+	"canalgo/cluster"
 
 	"github.com/hashicorp/raft"
 )
 
-// EndTerm makes the node see a higher term, as a leader elected elsewhere would; it is elected again thereafter.
+// EndTerm makes the node see a higher term, as a leader elected elsewhere would, and then stand for election.
 func (n *Node) EndTerm() error {
 	n.mu.Lock()
 	r := n.raft
@@ -14,13 +17,20 @@ func (n *Node) EndTerm() error {
 	if r == nil {
 		return errors.New("not running")
 	}
-	address, other := raft.NewInmemTransport("other")
-	other.Connect(n.address(), n.trans)
-	request := raft.AppendEntriesRequest{
-		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("other"), Addr: other.EncodePeer("other", address)},
+	answer := make(chan raft.RPCResponse, 1)
+	n.trans.request(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("other@0"), Addr: []byte("other:1")},
 		Term:      r.CurrentTerm() + 1,
+	}})
+	select {
+	case a := <-answer:
+		if a.Error != nil {
+			return a.Error
+		}
+	case <-n.stopped:
 	}
-	return other.AppendEntries(n.conf.LocalID, n.address(), &request, new(raft.AppendEntriesResponse))
+	n.trans.electNow()
+	return nil
 }
 
 // Snapshot takes a snapshot now.
@@ -36,8 +46,15 @@ func (n *Node) ApplyRaw(data []byte) error {
 	return err
 }
 
-// EncodeEntry is encodeEntry.
-var EncodeEntry = encodeEntry
+// EncodeEntry is encodeEntry in the lowest version.
+func EncodeEntry(term cluster.Term, cmd cluster.Command) ([]byte, error) {
+	return encodeEntry(term, cmd, 1)
+}
+
+// ProposeNeeding proposes cmd as one that only nodes of that version can read.
+func (n *Node) ProposeNeeding(ctx context.Context, term cluster.Term, cmd cluster.Command, version uint8) error {
+	return n.propose(ctx, term, cmd, version)
+}
 
 // BreakDisk makes every later write to the log fail.
 func (n *Node) BreakDisk() error { return n.store.BoltStore.Close() }

@@ -1,7 +1,10 @@
 package raftfsm
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,22 +13,27 @@ import (
 	"path/filepath"
 	"strings"
 
+	"canalgo/cluster"
+
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
 
 // formatVersion is the version of the data folder's layout.
-const formatVersion = 1
+const formatVersion = 2
 
-// secretSize is the size of the cluster secret in bytes.
-const secretSize = 32
+// The cluster secret is a token that somebody gave, or the text of 32 random bytes.
+const (
+	minSecret = 16
+	maxSecret = 256
+)
 
 // A folder is the data folder of one node, locked for this process:
 //
 //	lock       held by the running process, which writes its pid into it
 //	raft.db    log, term and vote
 //	snapshots/ of the state
-//	secret     32 bytes, readable by the owner alone
+//	secret     16 to 256 bytes, readable by the owner alone
 //	meta.json  see meta; written last, so that a folder with it is whole
 type folder struct {
 	path string
@@ -36,6 +44,9 @@ type meta struct {
 	Format    int    `json:"format"`
 	ClusterID string `json:"cluster_id"`
 	NodeID    string `json:"node_id"`
+	ServerID  string `json:"server_id"`         // NodeID@8 hex digits: this folder's identity in Raft
+	Joined    bool   `json:"joined,omitempty"`  // the folder did not begin a cluster: its log comes from a leader
+	Removed   bool   `json:"removed,omitempty"` // the node was removed from the cluster
 }
 
 func (f *folder) file(name string) string { return filepath.Join(f.path, name) }
@@ -116,26 +127,46 @@ func (f *folder) readMeta() (meta, error) {
 		return m, fmt.Errorf("data folder %s: has format %d, this version of canalgo reads format %d; start the version that made it, or give another folder",
 			f.path, m.Format, formatVersion)
 	}
-	if m.ClusterID == "" || m.NodeID == "" {
-		return m, fmt.Errorf("data folder %s: meta.json is damaged: cluster_id or node_id is missing", f.path)
+	if m.ClusterID == "" || m.NodeID == "" || m.ServerID == "" {
+		return m, fmt.Errorf("data folder %s: meta.json is damaged: cluster_id, node_id or server_id is missing", f.path)
+	}
+	if m.Removed {
+		return m, fmt.Errorf("data folder %s: %w", f.path, cluster.ErrRemoved)
 	}
 	return m, nil
 }
 
-func (f *folder) writeMeta(nodeID string) (meta, error) {
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return meta{}, fmt.Errorf("make a cluster id: %w", err)
-	}
-	m := meta{Format: formatVersion, ClusterID: id.String(), NodeID: nodeID}
-	data, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return meta{}, fmt.Errorf("encode meta.json: %w", err)
-	}
-	if err := f.write("meta.json", append(data, '\n')); err != nil {
-		return meta{}, err
+// newMeta makes the identity of a new folder. A clusterID that is given is that of a cluster to join.
+func newMeta(nodeID, clusterID string) (meta, error) {
+	digits := make([]byte, 4)
+	rand.Read(digits) // never fails
+	m := meta{Format: formatVersion, ClusterID: clusterID, NodeID: nodeID, ServerID: nodeID + "@" + hex.EncodeToString(digits), Joined: clusterID != ""}
+	if clusterID == "" {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return meta{}, fmt.Errorf("make a cluster id: %w", err)
+		}
+		m.ClusterID = id.String()
 	}
 	return m, nil
+}
+
+func (f *folder) writeMeta(m meta) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode meta.json: %w", err)
+	}
+	return f.write("meta.json", append(data, '\n'))
+}
+
+// Fresh reports whether New would make the data folder: it is not there, or was never finished.
+func Fresh(dir string) (bool, error) {
+	f := &folder{path: dir}
+	made, err := f.has("meta.json")
+	if err != nil && errors.Is(err, unix.ENOTDIR) {
+		return true, nil // New says what is wrong
+	}
+	return !made, err
 }
 
 // readSecret reads the cluster secret.
@@ -147,16 +178,38 @@ func (f *folder) readSecret() ([]byte, error) {
 	if err != nil {
 		return nil, explain(f.path, err)
 	}
-	if len(secret) != secretSize {
-		return nil, fmt.Errorf("data folder %s: the file secret has %d bytes, must have %d", f.path, len(secret), secretSize)
+	if err := validSecret(secret); err != nil {
+		return nil, fmt.Errorf("data folder %s: the file secret %w", f.path, err)
 	}
 	return secret, nil
 }
 
-func (f *folder) writeSecret() error {
-	secret := make([]byte, secretSize)
-	rand.Read(secret) // never fails
-	return f.write("secret", secret)
+// writeSecret writes the secret that was given, or makes one.
+func (f *folder) writeSecret(given []byte) error {
+	if given == nil {
+		random := make([]byte, 32)
+		rand.Read(random) // never fails
+		given = []byte(base64.RawURLEncoding.EncodeToString(random))
+	}
+	return f.write("secret", given)
+}
+
+func validSecret(secret []byte) error {
+	if len(secret) < minSecret || len(secret) > maxSecret {
+		return fmt.Errorf("has %d bytes, must have %d to %d", len(secret), minSecret, maxSecret)
+	}
+	return nil
+}
+
+// belongs compares what was given with what the folder has.
+func (f *folder) belongs(c Config, m meta, secret []byte) error {
+	if c.ClusterID != "" && c.ClusterID != m.ClusterID {
+		return fmt.Errorf("data folder %s: belongs to cluster %s, not to %s; give another folder, or wipe this one to join", f.path, m.ClusterID, c.ClusterID)
+	}
+	if c.Secret != nil && !bytes.Equal(c.Secret, secret) {
+		return fmt.Errorf("data folder %s: was made with another token than the given one; give the cluster's own (canalgo token prints it), or leave it out", f.path)
+	}
+	return nil
 }
 
 // write makes a file that is whole or not there, whenever the process or the machine stops.

@@ -78,7 +78,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "here")
 	node := open(t, dir)
 	id, secret := node.ClusterID(), string(node.Secret())
-	if len(id) != 36 || len(secret) != 32 {
+	if len(id) != 36 || len(secret) != 43 {
 		t.Errorf("cluster id %q, secret of %d bytes", id, len(secret))
 	}
 	var hash string
@@ -175,7 +175,7 @@ func TestAnEntryOfANewerVersionStopsTheNode(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		data[8]++ // the version
+		data[8] = cluster.MaxCommandVersion + 1
 		return data
 	}
 	err := run(t, node, func(ctx context.Context, term cluster.Term) {
@@ -278,13 +278,22 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		want   []string
 	}{
 		{"another version", func(_ *testing.T, dir string) error {
-			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 7, "cluster_id": "c", "node_id": "a"}`), 0o600)
-		}, []string{"format 7", "format 1"}},
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 7, "cluster_id": "c", "node_id": "a", "server_id": "a@1"}`), 0o600)
+		}, []string{"format 7", "format 2"}},
+		{"the first version", func(_ *testing.T, dir string) error {
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 1, "cluster_id": "c", "node_id": "a"}`), 0o600)
+		}, []string{"format 1", "format 2"}},
+		{"no server id", func(_ *testing.T, dir string) error {
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 2, "cluster_id": "c", "node_id": "a"}`), 0o600)
+		}, []string{"server_id is missing"}},
+		{"a removed node", func(_ *testing.T, dir string) error {
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 2, "cluster_id": "c", "node_id": "a", "server_id": "a@1", "removed": true}`), 0o600)
+		}, []string{"was removed from the cluster", "wipe"}},
 		{"another node", func(_ *testing.T, dir string) error {
-			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 1, "cluster_id": "c", "node_id": "b"}`), 0o600)
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 2, "cluster_id": "c", "node_id": "b", "server_id": "b@1"}`), 0o600)
 		}, []string{`node "b"`, `"a"`}},
 		{"half a meta.json", func(_ *testing.T, dir string) error {
-			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 1, "clu`), 0o600)
+			return os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"format": 2, "clu`), 0o600)
 		}, []string{"meta.json is damaged"}},
 		{"no meta.json", func(_ *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "meta.json")) }, []string{"meta.json is missing"}},
 		{"a log alone", func(_ *testing.T, dir string) error {

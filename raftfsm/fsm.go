@@ -20,8 +20,8 @@ const termSize = 8
 //
 // The term is the one that the proposer believes to lead in. An entry of another term was proposed by somebody who led
 // before, and is refused (fencing layer 1).
-func encodeEntry(term cluster.Term, cmd cluster.Command) ([]byte, error) {
-	data, err := cluster.Encode(cmd)
+func encodeEntry(term cluster.Term, cmd cluster.Command, version uint8) ([]byte, error) {
+	data, err := cluster.EncodeVersion(cmd, version)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,8 @@ func encodeEntry(term cluster.Term, cmd cluster.Command) ([]byte, error) {
 type fsm struct {
 	board *cluster.Board
 	fail  func(error) // told when this node cannot go on
+	name  string      // of this node
+	id    string      // its server id
 
 	state   cluster.State
 	applied uint64
@@ -49,8 +51,7 @@ func (f *fsm) Apply(entry *raft.Log) any {
 		f.fail(f.broken)
 		return f.broken
 	}
-	f.state, f.applied = next, entry.Index
-	f.show()
+	f.replace(next, entry.Index)
 	if err != nil {
 		return err
 	}
@@ -71,8 +72,15 @@ func (f *fsm) apply(entry *raft.Log) (cluster.State, error) {
 	return f.state.Apply(cmd)
 }
 
-func (f *fsm) show() {
-	f.board.Update(func(v *cluster.View) { v.State, v.Applied = f.state, f.applied })
+// replace shows the next state, and ends this node when that no longer has it although the present one does. A log that
+// is read from its start may say much of earlier nodes of this name; a server id that was removed never comes back.
+func (f *fsm) replace(next cluster.State, applied uint64) {
+	member := f.state.Nodes[f.name].ServerID == f.id
+	f.state, f.applied = next, applied
+	f.board.Update(func(v *cluster.View) { v.State, v.Applied = next, applied })
+	if member && next.Nodes[f.name].ServerID != f.id {
+		f.fail(fmt.Errorf("node %s: %w", f.id, cluster.ErrRemoved))
+	}
 }
 
 // Snapshot keeps the present state, which no later Apply changes.
@@ -91,10 +99,13 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	s, err := decodeSnapshot(data)
 	if err != nil {
+		if errors.Is(err, cluster.ErrNewerVersion) {
+			f.fail(err)
+		}
 		return err
 	}
-	f.state, f.applied, f.broken = s.state, s.applied, nil
-	f.show()
+	f.broken = nil
+	f.replace(s.state, s.applied)
 	return nil
 }
 

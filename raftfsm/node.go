@@ -6,6 +6,7 @@
 package raftfsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,18 @@ type Config struct {
 	NodeID string       // this node's name, fixed for the life of the data folder
 	Logger hclog.Logger // nil for none; what Raft itself says comes at debug
 
+	// Stream connects the nodes; nil for a node that stays alone. Its Dial ends when it is closed, which is what the end of
+	// Run, and Close, do.
+	Stream  raft.StreamLayer
+	Address string // host:port of Stream, as other nodes reach it
+
+	Secret []byte // the cluster's secret, 16 to 256 bytes; nil for what the folder has, or a new one
+	// Join says that a folder that is made belongs to ClusterID, and waits until that cluster's leader adds it, instead
+	// of beginning a cluster. One that was made so and was never added may be given another cluster. It means nothing to
+	// other folders.
+	Join      bool
+	ClusterID string // "" for what the folder has, or a new one
+
 	// How much log there is. Zero values stand for what follows.
 	SnapshotThreshold uint64        // entries after which a snapshot is taken: 8192
 	SnapshotInterval  time.Duration // how often that is looked at: 30 s
@@ -45,7 +58,11 @@ type Node struct {
 	board     cluster.Board
 	failed    chan error    // the first reason why this node cannot go on
 	stopped   chan struct{} // closed when raft is gone
-	trans     raft.Transport
+	stream    raft.StreamLayer
+	address   raft.ServerAddress
+	added     bool // the folder's newest configuration has this node
+	sole      bool // and no other voter
+	trans     *transport
 
 	mu    sync.Mutex
 	state runState
@@ -62,18 +79,31 @@ const (
 )
 
 // New opens the data folder, making it when it is not there, locks it, and reads all of it. It starts nothing. Its errors
-// say what is wrong with the folder and what would be right. A Node that is not Run must be closed.
+// say what is wrong with the folder and what would be right. A Node that is not Run must be closed. The stream is its own
+// from here on.
 func New(c Config) (*Node, error) {
-	if c.NodeID == "" {
+	switch {
+	case c.NodeID == "":
 		return nil, errors.New("node id: none given")
+	case !cluster.ValidNodeName(c.NodeID):
+		return nil, fmt.Errorf("node id %q: may have A-Z, a-z, 0-9, ., _ and -, and 64 of them", c.NodeID)
+	case c.Stream != nil && c.Address == "":
+		return nil, errors.New("address: none given")
+	case c.Join && c.ClusterID == "":
+		return nil, errors.New("cluster id: none given to join")
+	}
+	if c.Secret != nil {
+		if err := validSecret(c.Secret); err != nil {
+			return nil, fmt.Errorf("token: %w", err)
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	n := &Node{log: c.Logger, failed: make(chan error, 1), stopped: make(chan struct{})}
+	n := &Node{log: c.Logger, failed: make(chan error, 1), stopped: make(chan struct{}), stream: c.Stream,
+		address: raft.ServerAddress(orDefault(c.Address, c.NodeID))}
 	n.fsm = &fsm{board: &n.board, fail: n.fail}
 	n.conf = raft.DefaultConfig()
-	n.conf.LocalID = raft.ServerID(c.NodeID)
 	n.conf.Logger = quiet{c.Logger}
 	n.conf.HeartbeatTimeout = 500 * time.Millisecond
 	n.conf.ElectionTimeout = 500 * time.Millisecond
@@ -87,7 +117,8 @@ func New(c Config) (*Node, error) {
 	if n.folder, err = openFolder(c.Dir); err != nil {
 		return nil, err
 	}
-	if err := n.open(); err != nil {
+	if err := n.open(c); err != nil {
+		n.stream = nil // still the caller's
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
@@ -102,7 +133,7 @@ func orDefault[T comparable](v, otherwise T) T {
 }
 
 // open reads the folder, after it has finished making it.
-func (n *Node) open() error {
+func (n *Node) open(c Config) error {
 	f := n.folder
 	m, err := f.readMeta()
 	if err != nil {
@@ -113,17 +144,18 @@ func (n *Node) open() error {
 	switch {
 	case err != nil:
 		return err
-	case !fresh && m.NodeID != string(n.conf.LocalID):
-		return fmt.Errorf("data folder %s: belongs to node %q, this is %q; a folder cannot be copied to another node: wipe it, or give the node its name", f.path, m.NodeID, n.conf.LocalID)
+	case !fresh && m.NodeID != c.NodeID:
+		return fmt.Errorf("data folder %s: belongs to node %q, this is %q; a folder cannot be copied to another node: wipe it, or give the node its name", f.path, m.NodeID, c.NodeID)
 	case !fresh && !hasDB:
 		return fmt.Errorf("data folder %s: %s is missing; put back a copy of the whole folder, or wipe it", f.path, databaseName)
 	}
 	if fresh {
-		if m, err = n.create(hasDB); err != nil {
+		if m, err = n.create(c, hasDB); err != nil {
 			return err
 		}
 	}
-	n.meta = m
+	n.conf.LocalID = raft.ServerID(m.ServerID)
+	n.fsm.name, n.fsm.id = m.NodeID, m.ServerID
 	if n.secret, err = f.readSecret(); err != nil {
 		return err
 	}
@@ -135,17 +167,29 @@ func (n *Node) open() error {
 	if n.store, err = n.openChecked(); err != nil {
 		return err
 	}
-	voters, err := verify(f, n.store, snapshots)
+	configuration, err := verify(f, n.store, snapshots, m.Joined)
 	if err != nil {
 		return err
 	}
-	if voters == 1 {
-		// Nobody else can be leading, so there is nothing to wait for.
-		n.conf.HeartbeatTimeout = 40 * time.Millisecond
-		n.conf.ElectionTimeout = 40 * time.Millisecond
-		n.conf.LeaderLeaseTimeout = 40 * time.Millisecond
+	if len(configuration.Servers) == 0 && c.Join {
+		if m, err = n.rejoin(c, m); err != nil {
+			return err
+		}
 	}
-	n.trans = n.transport()
+	if err := f.belongs(c, m, n.secret); err != nil {
+		return err
+	}
+	n.meta = m
+	voters := 0
+	for _, s := range configuration.Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+		if s.ID == n.conf.LocalID {
+			n.added, n.sole = true, s.Suffrage == raft.Voter
+		}
+	}
+	n.sole = n.sole && voters == 1
 	n.store.fail = func(err error) { n.fail(explain(f.path, err)) }
 	return nil
 }
@@ -172,7 +216,7 @@ func (n *Node) openChecked() (*store, error) {
 
 // create makes what a folder holds, meta.json last. Whatever a start that did not get so far has left is made again; a log
 // that was used is not touched.
-func (n *Node) create(hasDB bool) (meta, error) {
+func (n *Node) create(c Config, hasDB bool) (meta, error) {
 	f := n.folder
 	used, err := f.has("snapshots")
 	if err != nil {
@@ -192,32 +236,54 @@ func (n *Node) create(hasDB bool) (meta, error) {
 	if used {
 		return meta{}, fmt.Errorf("data folder %s: was used, but meta.json is missing; put back a copy of the whole folder, or wipe it", f.path)
 	}
-	if err := bootstrap(f, n.conf, n.address()); err != nil {
+	clusterID := ""
+	if c.Join {
+		clusterID = c.ClusterID
+	}
+	m, err := newMeta(c.NodeID, clusterID)
+	if err != nil {
 		return meta{}, err
 	}
-	if err := f.writeSecret(); err != nil {
+	n.conf.LocalID = raft.ServerID(m.ServerID)
+	if err := createLog(f, n.conf, n.address, m.Joined); err != nil {
 		return meta{}, err
 	}
-	return f.writeMeta(string(n.conf.LocalID))
+	if err := f.writeSecret(c.Secret); err != nil {
+		return meta{}, err
+	}
+	return m, f.writeMeta(m)
 }
 
-// address is where this node's Raft is reached.
-func (n *Node) address() raft.ServerAddress { return raft.ServerAddress(n.conf.LocalID) }
-
-// transport carries Raft's messages. One voter has nobody to send them to.
-func (n *Node) transport() raft.Transport {
-	_, t := raft.NewInmemTransport(n.address())
-	return t
+// rejoin gives a folder that no leader has added to another cluster, or the same with another token.
+func (n *Node) rejoin(c Config, m meta) (meta, error) {
+	if c.Secret != nil && !bytes.Equal(c.Secret, n.secret) {
+		if err := n.folder.writeSecret(c.Secret); err != nil {
+			return meta{}, err
+		}
+		n.secret = c.Secret
+	}
+	if m.ClusterID == c.ClusterID {
+		return m, nil
+	}
+	m.ClusterID = c.ClusterID
+	return m, n.folder.writeMeta(m)
 }
 
-// ClusterID returns the cluster's random id, made when the data folder was.
+// ClusterID returns the cluster's random id, made when its first data folder was.
 func (n *Node) ClusterID() string { return n.meta.ClusterID }
 
 // NodeID returns this node's name.
 func (n *Node) NodeID() string { return n.meta.NodeID }
 
-// Secret returns the cluster's 32 secret bytes, made when the data folder was. They are not to be shown.
+// ServerID returns this node's identity, NAME@8 hex digits, made when the data folder was.
+func (n *Node) ServerID() string { return n.meta.ServerID }
+
+// Secret returns the cluster's secret: the token, as text. It is not to be shown.
 func (n *Node) Secret() []byte { return append([]byte(nil), n.secret...) }
+
+// Added reports whether the data folder, when it was opened, had this node among the cluster's. If not, a leader has to
+// add it.
+func (n *Node) Added() bool { return n.added }
 
 // View returns the newest local state and a channel that is closed when there is a newer one.
 func (n *Node) View() (cluster.View, <-chan struct{}) { return n.board.View() }
@@ -235,8 +301,11 @@ func (n *Node) Close() error {
 
 func (n *Node) release() error {
 	var err error
+	if n.stream != nil && n.trans == nil { // else the transport has closed it
+		err = n.stream.Close()
+	}
 	if n.store != nil {
-		err = n.store.Close()
+		err = errors.Join(err, n.store.Close())
 	}
 	return errors.Join(err, n.folder.close())
 }
@@ -251,9 +320,19 @@ func (n *Node) fail(err error) {
 
 // Propose replicates cmd and returns when it is applied here. A command that was refused gives its refusal,
 // cluster.ErrRefused among them; cluster.ErrNotLeader means that this node does not lead in term. After any error but a
-// refusal the command may still be applied.
+// refusal, and cluster.ErrTooNew, the command may still be applied.
 func (n *Node) Propose(ctx context.Context, term cluster.Term, cmd cluster.Command) error {
-	data, err := encodeEntry(term, cmd)
+	return n.propose(ctx, term, cmd, cluster.CommandVersion(cmd))
+}
+
+// propose replicates cmd, which needs nodes that read the given version.
+func (n *Node) propose(ctx context.Context, term cluster.Term, cmd cluster.Command, needed uint8) error {
+	v, _ := n.View()
+	version, err := v.WriteVersion(needed)
+	if err != nil {
+		return fmt.Errorf("propose %T: %w", cmd, err)
+	}
+	data, err := encodeEntry(term, cmd, version)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ type Lead = func(ctx context.Context, term cluster.Term) error
 // Run takes part until ctx ends, then gives the data folder free; it is called once. Each time this node is elected it
 // calls lead, with everything of earlier terms applied. lead's ctx ends with the term, and lead is not called again
 // before it has returned. When lead returns an error while its term lasts, or this node cannot go on (its disk refuses,
-// an entry is of a newer version), Run ends with an error.
+// an entry is of a newer version, it was removed from the cluster), Run ends with an error; cluster.ErrRemoved in the last
+// case, and then New refuses the folder.
 func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	n.mu.Lock()
 	if n.state != idle {
@@ -27,6 +28,12 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	n.state = running
 	n.mu.Unlock()
 	defer func() { err = errors.Join(err, n.release()) }()
+	defer func() {
+		if errors.Is(err, cluster.ErrRemoved) {
+			n.meta.Removed = true
+			err = errors.Join(err, n.folder.writeMeta(n.meta))
+		}
+	}()
 
 	cache, err := raft.NewLogCache(logsCached, n.store)
 	if err != nil {
@@ -34,13 +41,19 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	}
 	elected := make(chan bool) // without a buffer: each change is seen, and in order
 	n.conf.NotifyCh = elected
+	n.trans = newTransport(n.stream, n.address, n.log)
 	var r *raft.Raft
 	if err := guard(func() (err error) {
 		r, err = raft.NewRaft(n.conf, n.fsm, cache, n.store, n.snapshots, n.trans)
 		return err
 	}); err != nil {
-		return fmt.Errorf("data folder %s: start raft: %w", n.folder.path, err)
+		return errors.Join(fmt.Errorf("data folder %s: start raft: %w", n.folder.path, err), n.trans.Close())
 	}
+	leaders := make(chan raft.Observation, 1) // what comes while one is there is the same news
+	r.RegisterObserver(raft.NewObserver(leaders, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
 	n.mu.Lock()
 	n.raft = r
 	n.mu.Unlock()
@@ -50,19 +63,23 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		n.watch(r, elected, terms, stop)
+		n.watch(r, elected, leaders, terms, stop)
 	}()
+	if n.sole {
+		n.trans.electNow() // nobody else can be leading, so there is nothing to wait for
+	}
 	err = n.lead(ctx, terms, lead)
 
 	n.mu.Lock()
 	n.state = ended // no call begins from here on
 	n.mu.Unlock()
 	n.await()
-	err = errors.Join(err, r.Shutdown().Error())
+	shutdown := r.Shutdown()
+	err = errors.Join(err, n.trans.Close(), shutdown.Error()) // the one first: what waits for other nodes ends with it
 	close(n.stopped)
 	close(stop)
 	<-watched
-	n.board.Update(func(v *cluster.View) { v.Leader, v.Leading = "", false })
+	n.board.Update(func(v *cluster.View) { v.Leader, v.LeaderAddress, v.Leading = "", "", false })
 	return err
 }
 
@@ -89,9 +106,9 @@ type electedTerm struct {
 	lost <-chan struct{} // closed when the term is over
 }
 
-// watch reads every change of leadership at once, because Raft waits for it, and hands out the newest term that is not
-// over.
-func (n *Node) watch(r *raft.Raft, elected <-chan bool, terms chan<- electedTerm, stop <-chan struct{}) {
+// watch reads every change of leadership at once, because Raft waits for it, hands out the newest term that is not over,
+// and shows who leads elsewhere.
+func (n *Node) watch(r *raft.Raft, elected <-chan bool, leaders <-chan raft.Observation, terms chan<- electedTerm, stop <-chan struct{}) {
 	var newest electedTerm
 	var lost chan struct{}
 	var out chan<- electedTerm // nil while there is nothing to hand out
@@ -111,14 +128,30 @@ func (n *Node) watch(r *raft.Raft, elected <-chan bool, terms chan<- electedTerm
 				newest, out = electedTerm{term: cluster.Term(r.CurrentTerm()), lost: lost}, terms
 				continue
 			}
-			n.board.Update(func(v *cluster.View) { v.Leader, v.Leading = "", false })
+			n.board.Update(func(v *cluster.View) { v.Leader, v.LeaderAddress, v.Leading = "", "", false })
+			n.showLeader(r)
 			n.log.Info("no longer the leader", "term", newest.term)
+		case <-leaders:
+			n.showLeader(r)
 		case out <- newest:
 			out = nil
 		case <-stop:
 			return
 		}
 	}
+}
+
+// showLeader shows who leads when that is not this node, which shows itself once it has caught up.
+func (n *Node) showLeader(r *raft.Raft) {
+	address, id := r.LeaderWithID()
+	if id == n.conf.LocalID {
+		return
+	}
+	term := cluster.Term(r.CurrentTerm())
+	n.board.Update(func(v *cluster.View) {
+		v.Leader, v.LeaderAddress, v.Leading = serverName(string(id)), string(address), false
+		v.Term = max(v.Term, term)
+	})
 }
 
 // lead calls lead for each term, one after the other.
@@ -193,7 +226,9 @@ func (n *Node) leadCaughtUp(ctx context.Context, t electedTerm, lead Lead) error
 		case <-t.lost: // and watch has shown that, or will after this
 			over = true
 		default:
-			v.Term, v.Leader, v.Leading = t.term, n.meta.NodeID, true
+			if over = v.Term > t.term; !over {
+				v.Term, v.Leader, v.LeaderAddress, v.Leading = t.term, n.meta.NodeID, string(n.address), true
+			}
 		}
 	})
 	if over {

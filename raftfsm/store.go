@@ -144,12 +144,12 @@ func (s *store) failed(err error) {
 	}
 }
 
-// verify reads the whole file and the snapshots before Raft does, which panics on what it cannot read. It returns how
-// many voters the newest configuration has.
-func verify(f *folder, s *store, snapshots raft.SnapshotStore) (voters int, err error) {
+// verify reads the whole file and the snapshots before Raft does, which panics on what it cannot read. It returns the
+// newest configuration, which is empty only in a folder that joined and has not heard of a leader yet.
+func verify(f *folder, s *store, snapshots raft.SnapshotStore, joined bool) (raft.Configuration, error) {
 	restored, err := newestSnapshot(f, snapshots)
 	if err != nil {
-		return 0, err
+		return raft.Configuration{}, err
 	}
 	configuration := restored.Configuration
 	damaged := func(err error) error {
@@ -164,11 +164,14 @@ func verify(f *folder, s *store, snapshots raft.SnapshotStore) (voters int, err 
 		if err != nil {
 			return err
 		}
+		if last == 0 && restored.Index == 0 {
+			if joined {
+				return nil
+			}
+			return errors.New("no entries")
+		}
 		if term, err := s.GetUint64(keyTerm); err != nil || term == 0 {
 			return errors.Join(errors.New("no term"), err)
-		}
-		if last == 0 && restored.Index == 0 {
-			return errors.New("no entries")
 		}
 		if last > 0 && first > restored.Index+1 {
 			return fmt.Errorf("entries %d to %d are missing: the log begins at %d, the newest readable snapshot ends at %d",
@@ -185,14 +188,9 @@ func verify(f *folder, s *store, snapshots raft.SnapshotStore) (voters int, err 
 		}
 		return nil
 	}); err != nil {
-		return 0, damaged(err)
+		return raft.Configuration{}, damaged(err)
 	}
-	for _, server := range configuration.Servers {
-		if server.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	return voters, nil
+	return configuration, nil
 }
 
 // newestSnapshot finds the newest snapshot that can be restored, the zero SnapshotMeta when there is none. One that a
@@ -241,9 +239,9 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// bootstrap makes a log that begins a cluster of this node alone. The file gets its name when it is whole, so that one
-// with that name never has to be begun.
-func bootstrap(f *folder, conf *raft.Config, address raft.ServerAddress) error {
+// createLog makes a log that begins a cluster of this node alone, or an empty one to join with. The file gets its name
+// when it is whole, so that one with that name never has to be begun.
+func createLog(f *folder, conf *raft.Config, address raft.ServerAddress, join bool) error {
 	temporary := f.file(databaseName + ".new")
 	if err := os.RemoveAll(temporary); err != nil {
 		return explain(f.path, err)
@@ -252,8 +250,10 @@ func bootstrap(f *folder, conf *raft.Config, address raft.ServerAddress) error {
 	if err != nil {
 		return explain(f.path, err)
 	}
-	servers := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: conf.LocalID, Address: address}}}
-	err = raft.BootstrapCluster(conf, s, s, raft.NewDiscardSnapshotStore(), nil, servers)
+	if !join {
+		servers := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: conf.LocalID, Address: address}}}
+		err = raft.BootstrapCluster(conf, s, s, raft.NewDiscardSnapshotStore(), nil, servers)
+	}
 	if closed := s.Close(); err == nil {
 		err = closed
 	}
@@ -268,8 +268,22 @@ type quiet struct{ hclog.Logger }
 
 func (q quiet) Info(msg string, args ...any)            { q.Debug(msg, args...) }
 func (q quiet) Warn(msg string, args ...any)            { q.Debug(msg, args...) }
-func (q quiet) Error(msg string, args ...any)           { q.Logger.Warn(msg, args...) }
 func (q quiet) With(args ...any) hclog.Logger           { return quiet{q.Logger.With(args...)} }
 func (q quiet) Named(name string) hclog.Logger          { return quiet{q.Logger.Named(name)} }
 func (q quiet) ResetNamed(name string) hclog.Logger     { return quiet{q.Logger.ResetNamed(name)} }
 func (q quiet) Log(l hclog.Level, msg string, a ...any) { q.Logger.Log(min(l, hclog.Debug), msg, a...) }
+
+// Error is part of hclog.Logger. What Raft cannot send to another node it says many times a second.
+func (q quiet) Error(msg string, args ...any) {
+	if len(args) > 0 && (args[0] == "peer" || args[0] == "target") {
+		q.Debug(msg, args...)
+		return
+	}
+	q.Logger.Warn(msg, args...)
+}
+
+// A silent logger gives all at debug.
+type silent struct{ quiet }
+
+// Error is part of hclog.Logger.
+func (s silent) Error(msg string, args ...any) { s.Debug(msg, args...) }

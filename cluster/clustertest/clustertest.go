@@ -14,15 +14,21 @@ import (
 	"canalgo/cluster"
 )
 
-// A Coordinator is what package node needs; see there for what its methods promise.
+// A Coordinator is what package node needs; see there, and at raftfsm.Node, for what its methods promise.
 type Coordinator interface {
 	Run(ctx context.Context, lead func(ctx context.Context, term cluster.Term) error) error
 	View() (cluster.View, <-chan struct{})
 	Propose(ctx context.Context, term cluster.Term, cmd cluster.Command) error
 	Verify(ctx context.Context, term cluster.Term) error
+
+	AddNode(ctx context.Context, term cluster.Term, name string, node cluster.Node) error
+	PromoteNode(ctx context.Context, term cluster.Term, name string) error
+	RemoveNode(ctx context.Context, term cluster.Term, name string) error
+	Transfer(ctx context.Context, term cluster.Term) error
+	Servers() []cluster.Server
 }
 
-// A Cluster is the coordinators of some nodes, none of which runs yet.
+// A Cluster is the coordinators of some nodes, none of which runs yet. All have a vote.
 type Cluster struct {
 	Nodes []Coordinator
 	// EndTerm ends the present term. Some running node is elected thereafter, perhaps the same.
@@ -44,6 +50,10 @@ func Run(t *testing.T, open func(t *testing.T) Cluster) {
 		{"refuses other terms", testOtherTerms},
 		{"lead ends with its term", testLeadEnds},
 		{"an error of lead ends Run", testLeadError},
+		{"followers see the leader", testFollowers},
+		{"leadership is handed over", testTransfer},
+		{"nodes are added and removed", testNodes},
+		{"a leader is removed by the next one", testRemoveLeader},
 		{"views never go back", testViews},
 		{"proposals end with their context", testContext},
 		{"stops at once when its context is over", testStopped},
@@ -93,30 +103,40 @@ type led struct {
 
 // A session is a cluster that runs.
 type session struct {
-	t     *testing.T
-	calls chan led
-	stop  func() // ends all nodes and waits
+	t       *testing.T
+	calls   chan led
+	removed chan Coordinator // whose Run ended because they were removed
+	stop    func()           // ends all nodes and waits
 }
 
 func start(t *testing.T, c Cluster) *session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &session{t: t, calls: make(chan led, 16)}
+	over := make(chan struct{}) // a test that failed does not let lead return; nor one whose node is elected at the very end
+	s := &session{t: t, calls: make(chan led, 16), removed: make(chan Coordinator, len(c.Nodes))}
 	var running sync.WaitGroup
 	for _, node := range c.Nodes {
 		running.Go(func() {
 			err := node.Run(ctx, func(ctx context.Context, term cluster.Term) error {
 				call := led{node: node, ctx: ctx, term: term, done: make(chan struct{})}
 				s.calls <- call
-				<-call.done
+				select {
+				case <-call.done:
+				case <-over:
+				}
 				return nil
 			})
+			if errors.Is(err, cluster.ErrRemoved) {
+				s.removed <- node
+				return
+			}
 			if err != nil {
 				t.Errorf("run: %v", err)
 			}
 		})
 	}
-	s.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	s.stop = sync.OnceFunc(func() { cancel(); close(over); running.Wait() })
+	t.Cleanup(s.stop)
 	return s
 }
 
@@ -335,10 +355,230 @@ func testLeadError(t *testing.T, c Cluster) {
 	broken := errors.New("broken")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	err := c.Nodes[0].Run(ctx, func(context.Context, cluster.Term) error { return broken })
-	if !errors.Is(err, broken) {
+	ended := make(chan error, len(c.Nodes))
+	var running sync.WaitGroup
+	for _, node := range c.Nodes {
+		running.Go(func() { ended <- node.Run(ctx, func(context.Context, cluster.Term) error { return broken }) })
+	}
+	if err := <-ended; !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
+	cancel()
+	running.Wait()
+}
+
+func testFollowers(t *testing.T, c Cluster) {
+	s := start(t, c)
+	for term := range 3 {
+		l := s.next()
+		leader := viewOf(l.node)
+		if leader.Leader == "" || leader.LeaderAddress == "" {
+			t.Errorf("the leader says that %q at %q leads", leader.Leader, leader.LeaderAddress)
+		}
+		for _, node := range c.Nodes {
+			await(t, node, func(v cluster.View) bool {
+				return v.Leader == leader.Leader && v.LeaderAddress == leader.LeaderAddress && v.Term == l.term && v.Leading == (node == l.node)
+			})
+		}
+		if term < 2 {
+			if err := c.EndTerm(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(l.done)
+	}
+	s.stop()
+	for _, node := range c.Nodes {
+		if v := viewOf(node); v.Leader != "" || v.LeaderAddress != "" || v.Leading {
+			t.Errorf("after Run: %q at %q leads, this node: %v", v.Leader, v.LeaderAddress, v.Leading)
+		}
+	}
+}
+
+func testTransfer(t *testing.T, c Cluster) {
+	s := start(t, c)
+	first := s.next()
+	propose(t, first, cluster.SetConfig{Config: config()})
+	if err := first.node.Transfer(within(t), first.term+1); !errors.Is(err, cluster.ErrNotLeader) {
+		t.Errorf("in another term: %v", err)
+	}
+	err := once(t, c, func() error { return first.node.Transfer(within(t), first.term) })
+	if len(c.Nodes) == 1 {
+		if !errors.Is(err, cluster.ErrAlone) {
+			t.Errorf("to nobody: %v", err)
+		}
+		propose(t, first, index(1))
+		close(first.done)
+		s.stop()
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := viewOf(first.node); v.Leading && v.Term == first.term {
+		t.Error("leads after it has handed over")
+	}
+	select {
+	case <-first.ctx.Done():
+	case <-time.After(patience):
+		t.Fatal("lead's context outlives its term")
+	}
+	close(first.done)
+	second := s.next()
+	if second.node == first.node || second.term <= first.term {
+		t.Errorf("term %d of the same node: %v; after term %d", second.term, second.node == first.node, first.term)
+	}
+	if v := viewOf(second.node); v.Config.Version != 1 {
+		t.Errorf("the new leader began with configuration %d, want 1", v.Config.Version)
+	}
+	propose(t, second, index(2))
+	if err := first.node.Transfer(within(t), first.term); !errors.Is(err, cluster.ErrNotLeader) {
+		t.Errorf("in a term that is over: %v", err)
+	}
+	close(second.done)
+	s.stop()
+}
+
+// once does f once there is somebody who could lead in this node's place, if there ever will be.
+func once(t *testing.T, c Cluster, f func() error) error {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ctx := within(t); ; <-tick.C {
+		err := f()
+		if len(c.Nodes) == 1 || !errors.Is(err, cluster.ErrAlone) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// find returns the server of that name.
+func find(servers []cluster.Server, name string) (cluster.Server, bool) {
+	for _, s := range servers {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return cluster.Server{}, false
+}
+
+func testNodes(t *testing.T, c Cluster) {
+	s := start(t, c)
+	l := s.next()
+	voters := 0
+	for _, server := range l.node.Servers() {
+		if server.Voter && server.Name != "" && server.ID != "" && server.Address != "" {
+			voters++
+		}
+	}
+	if voters != len(c.Nodes) {
+		t.Errorf("servers %+v, want %d voters", l.node.Servers(), len(c.Nodes))
+	}
+	// x does not run: without a vote it holds up nobody.
+	for _, want := range []cluster.Node{
+		{ServerID: "x@00000001", Address: "x:1"},
+		{ServerID: "x@00000001", Address: "x:2", HTTP: "x:80"},
+		{ServerID: "x@00000002", Address: "x:2", Commands: 1}, // wiped
+	} {
+		for range 2 { // the second one finds everything done
+			if err := l.node.AddNode(within(t), l.term, "x", want); err != nil {
+				t.Fatalf("add %+v: %v", want, err)
+			}
+		}
+		for _, node := range c.Nodes {
+			await(t, node, func(v cluster.View) bool { return v.Nodes["x"] == want })
+		}
+		if got, _ := find(l.node.Servers(), "x"); got != (cluster.Server{Name: "x", ID: want.ServerID, Address: want.Address}) || len(l.node.Servers()) != voters+1 {
+			t.Errorf("servers %+v, want %+v and %d voters", l.node.Servers(), want, voters)
+		}
+	}
+	before := viewOf(l.node).State.Hash()
+	for name, err := range map[string]error{
+		"bad name":      l.node.AddNode(within(t), l.term, "x y", cluster.Node{ServerID: "x y@1", Address: "y:1"}),
+		"no address":    l.node.AddNode(within(t), l.term, "x", cluster.Node{ServerID: "x@00000003"}),
+		"taken address": l.node.AddNode(within(t), l.term, "y", cluster.Node{ServerID: "y@1", Address: "x:2"}),
+		"promoted":      l.node.PromoteNode(within(t), l.term, "y"),
+		"removed":       l.node.RemoveNode(within(t), l.term, "y"),
+	} {
+		if !errors.Is(err, cluster.ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"add":     l.node.AddNode(within(t), l.term+1, "y", cluster.Node{ServerID: "y@1", Address: "y:1"}),
+		"promote": l.node.PromoteNode(within(t), l.term+1, "x"),
+		"remove":  l.node.RemoveNode(within(t), l.term+1, "x"),
+	} {
+		if !errors.Is(err, cluster.ErrNotLeader) {
+			t.Errorf("%s in another term: %v", name, err)
+		}
+	}
+	if got := viewOf(l.node).State.Hash(); got != before || len(l.node.Servers()) != voters+1 {
+		t.Errorf("what was refused changed the state to %s, before %s; servers %+v", got, before, l.node.Servers())
+	}
+	if err := l.node.RemoveNode(within(t), l.term, "x"); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range c.Nodes {
+		await(t, node, func(v cluster.View) bool { _, ok := v.Nodes["x"]; return !ok })
+	}
+	if _, ok := find(l.node.Servers(), "x"); ok {
+		t.Errorf("servers %+v after the removal", l.node.Servers())
+	}
+	if err := l.node.RemoveNode(within(t), l.term, "x"); !errors.Is(err, cluster.ErrUnknown) {
+		t.Errorf("removed twice: %v", err)
+	}
+	close(l.done)
+	s.stop()
+}
+
+func testRemoveLeader(t *testing.T, c Cluster) {
+	s := start(t, c)
+	first := s.next()
+	for _, server := range first.node.Servers() {
+		if err := first.node.AddNode(within(t), first.term, server.Name, cluster.Node{ServerID: server.ID, Address: server.Address}); err != nil {
+			t.Fatalf("add %+v: %v", server, err)
+		}
+		if now, _ := find(first.node.Servers(), server.Name); now != server {
+			t.Errorf("%+v became %+v", server, now)
+		}
+	}
+	name := viewOf(first.node).Leader
+	err := once(t, c, func() error { return first.node.RemoveNode(within(t), first.term, name) })
+	if len(c.Nodes) == 1 {
+		if !errors.Is(err, cluster.ErrAlone) {
+			t.Errorf("the only node: %v", err)
+		}
+		propose(t, first, cluster.SetConfig{Config: config()})
+		close(first.done)
+		s.stop()
+		return
+	}
+	if !errors.Is(err, cluster.ErrNotLeader) {
+		t.Errorf("the leader by itself: %v", err)
+	}
+	close(first.done)
+	second := s.next()
+	if second.node == first.node {
+		t.Fatal("it leads again")
+	}
+	if err := second.node.RemoveNode(within(t), second.term, name); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case node := <-s.removed:
+		if node != first.node {
+			t.Error("another node says that it was removed")
+		}
+	case <-time.After(patience):
+		t.Error("the removed node runs on")
+	}
+	propose(t, second, cluster.SetConfig{Config: config()})
+	if _, ok := find(second.node.Servers(), name); ok || len(second.node.Servers()) != len(c.Nodes)-1 {
+		t.Errorf("servers %+v", second.node.Servers())
+	}
+	close(second.done)
+	s.stop()
 }
 
 func testViews(t *testing.T, c Cluster) {
