@@ -290,15 +290,15 @@ func TestSecretsAndClusterIDs(t *testing.T) {
 	}
 }
 
-func TestFresh(t *testing.T) {
+func TestLook(t *testing.T) {
 	dir := t.TempDir() + "/data"
-	for i, want := range []bool{true, false} {
-		if got, err := raftfsm.Fresh(dir); err != nil || got != want {
-			t.Errorf("fresh: %v, %v, want %v", got, err, want)
-		}
-		if i == 0 {
-			open(t, dir)
-		}
+	if found, err := raftfsm.Look(dir); err != nil || !found.IsZero() {
+		t.Errorf("before there is a folder: %+v, %v", found, err)
+	}
+	n := open(t, dir)
+	found, err := raftfsm.Look(dir)
+	if err != nil || found.ClusterID != n.ClusterID() || found.NodeID != n.NodeID() || found.ServerID != n.ServerID() || string(found.Secret) != string(n.Secret()) {
+		t.Errorf("found %+v, %v", found, err)
 	}
 }
 

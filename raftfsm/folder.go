@@ -159,16 +159,6 @@ func (f *folder) writeMeta(m meta) error {
 	return f.write("meta.json", append(data, '\n'))
 }
 
-// Fresh reports whether New would make the data folder: it is not there, or was never finished.
-func Fresh(dir string) (bool, error) {
-	f := &folder{path: dir}
-	made, err := f.has("meta.json")
-	if err != nil && errors.Is(err, unix.ENOTDIR) {
-		return true, nil // New says what is wrong
-	}
-	return !made, err
-}
-
 // readSecret reads the cluster secret.
 func (f *folder) readSecret() ([]byte, error) {
 	secret, err := os.ReadFile(f.file("secret"))

@@ -1,0 +1,188 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"canalgo/cluster"
+	"canalgo/cluster/memory"
+	"canalgo/node"
+	"canalgo/status"
+)
+
+// several returns a configuration of that many mappings of one source, each with a sink of its own name.
+func several(count int) cluster.Config {
+	c := seed("")
+	m := c.Mappings["user"]
+	delete(c.Mappings, "user")
+	for i := range count {
+		c.Mappings[fmt.Sprintf("m%02d", i)] = m
+	}
+	return c
+}
+
+// held returns how many streams each node does.
+func held(n *node.Node) map[string]int {
+	out := make(map[string]int)
+	for id, d := range n.View().Duties {
+		if id.Kind == cluster.Stream && d.Assignment.Node != "" {
+			out[d.Assignment.Node]++
+		}
+	}
+	return out
+}
+
+// even reports whether that many nodes do all streams, none more than one more than another.
+func even(n *node.Node, nodes, streams int) bool {
+	sum, counts := 0, held(n)
+	for _, c := range counts {
+		sum += c
+		if c < streams/nodes || c > (streams+nodes-1)/nodes {
+			return false
+		}
+	}
+	return len(counts) == nodes && sum == streams
+}
+
+// working reports whether every stream has a worker on the node that it is assigned to, with nothing left to do.
+func working(t *testing.T, n *node.Node) bool {
+	duties := n.Report(t.Context()).Duties
+	for _, d := range duties {
+		if d.Stage != status.Idle {
+			return false
+		}
+	}
+	return len(duties) > 0
+}
+
+func TestDutiesAreSpreadAndStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3", "n4")
+		nodes, _ := trio(t, w, net, members, 3, several(12))
+		eventually(t, "twelve streams on three nodes, working", func() bool { return even(nodes[0], 3, 12) && working(t, nodes[1]) })
+		w.commit("a", "b")
+		eventually(t, "the rows", has(w, "a", "b"))
+		before := nodes[0].View().Duties
+		time.Sleep(time.Minute)
+		for id, d := range nodes[0].View().Duties {
+			if d.Assignment != before[id].Assignment {
+				t.Errorf("%s moved from %+v to %+v without a reason", id, before[id].Assignment, d.Assignment)
+			}
+		}
+		net.start(t, w, members.Member(3), "n4", several(12))
+		eventually(t, "three streams on each of four nodes", func() bool { return even(nodes[0], 4, 12) })
+		for id, d := range nodes[0].View().Duties {
+			if d.Assignment != before[id].Assignment && d.Assignment.Node != "n4" {
+				t.Errorf("%s moved from %+v to %+v: only what the new node gets is to move", id, before[id].Assignment, d.Assignment)
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.writes) != 24 { // twelve mappings write the same two documents
+			t.Errorf("%d writes, want each of 24 once", len(w.writes))
+		}
+	})
+}
+
+func TestDutyOfACutNodeMovesAfterItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		nodes, _ := trio(t, w, net, members, 3, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) && len(held(nodes[0])) == 1 })
+		holder := nodes[0].View().Duties[stream].Assignment.Node
+		// The holder leads, too: both are gone at once.
+		for i, n := range []string{"n1", "n2", "n3"} {
+			if n == holder {
+				members.MoveLeader(i)
+			}
+		}
+		eventually(t, "the holder leads", func() bool { return nodes[0].View().Leader == holder && working(t, nodes[0]) })
+		w.commit("before")
+		eventually(t, "the row before", has(w, "before"))
+
+		cut := time.Now()
+		net.setCut(holder, true)
+		other := 0
+		if holder == "n1" {
+			other = 1
+		}
+		members.MoveLeader(other)
+		for range 100 {
+			w.commit(fmt.Sprint(time.Since(cut).Milliseconds()))
+			time.Sleep(30 * time.Millisecond)
+		}
+		eventually(t, "the last row", func() bool { w.mu.Lock(); last := w.log[len(w.log)-1]; w.mu.Unlock(); return has(w, last)() })
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var first time.Duration
+		for _, x := range w.writes {
+			since := x.at.Sub(cut)
+			if x.node == holder && since > 1500*time.Millisecond {
+				t.Errorf("%s wrote %s %s after it was cut off", holder, x.id, since)
+			}
+			if x.node != holder && first == 0 {
+				first = since
+			}
+		}
+		if first == 0 || first > 3*time.Second {
+			t.Errorf("another node wrote first after %s", first)
+		}
+	})
+}
+
+func TestRollingRestartRepeatsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		c := seed("")
+		nodes, stops := trio(t, w, net, members, 3, c)
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		done := make(chan struct{})
+		written := 0
+		go func() {
+			defer close(done)
+			for written = range 2000 {
+				w.commit(fmt.Sprint(written))
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		for i := range nodes {
+			time.Sleep(2 * time.Second)
+			stops[i]()
+			time.Sleep(time.Second)
+			nodes[i], _ = net.start(t, w, members.Member(i), fmt.Sprintf("n%d", i+1), c)
+		}
+		<-done
+		eventually(t, "every row", func() bool {
+			for i := range 2000 {
+				if !has(w, fmt.Sprint(i))() {
+					return false
+				}
+			}
+			return true
+		})
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.repeats > 0 {
+			t.Errorf("%d writes were repeated", w.repeats)
+		}
+	})
+}
+
+func TestStandingStillSinkOfOneNodeMovesTheDuty(t *testing.T) {
+	able := func(string, cluster.DutyID) bool { return false }
+	duties := map[cluster.DutyID]cluster.Duty{stream: {Assignment: cluster.Assignment{Node: "a", Epoch: 1, ConfigVersion: 1}}}
+	nodes := []string{"a", "b"}
+	if moved := node.Rebalance(duties, nodes, 1, able); len(moved) > 0 {
+		t.Errorf("moved without a reason: %v", moved)
+	}
+	cannot := func(name string, _ cluster.DutyID) bool { return name == "a" }
+	if moved := node.Rebalance(duties, nodes, 1, cannot); moved[stream].Node != "b" {
+		t.Errorf("stays where its destination does not answer: %v", moved)
+	}
+	none := func(string, cluster.DutyID) bool { return true }
+	if moved := node.Rebalance(duties, nodes, 1, none); len(moved) > 0 {
+		t.Errorf("moved to a node that cannot either: %v", moved)
+	}
+}

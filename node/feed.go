@@ -1,0 +1,300 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/cluster"
+	"canalgo/event"
+	"canalgo/relay"
+	"canalgo/sink"
+	"canalgo/status"
+)
+
+var _ sink.Feed = (*dutyFeed)(nil)
+
+// A dutyFeed is the leader's end of a duty's feed: a cursor of the shared log, or of a private one while it catches up.
+type dutyFeed struct {
+	*relay.Cursor
+	s      *sourceRun
+	id     cluster.DutyID
+	log    *relay.Log // of the session
+	stop   func()     // ends a catch-up
+	abort  func()     // ends whoever serves it, in whatever it waits for
+	closed chan struct{}
+}
+
+// offer opens a duty's feed for the node that it is assigned to; abort ends whoever serves it. relay.ErrNotHere says to ask again.
+func (n *Node) offer(ctx context.Context, o relay.Open, abort func()) (*dutyFeed, error) {
+	id, err := cluster.ParseDutyID(o.Duty)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := n.coord.View()
+	d := v.Duties[id]
+	s := n.source(id.Source)
+	if !v.Leading || s == nil || d.Assignment.Node != o.Node || uint64(d.Assignment.Epoch) != o.Epoch { // fencing, layer 2
+		return nil, relay.ErrNotHere
+	}
+	return s.open(ctx, id, d.Position, abort)
+}
+
+// open opens a duty's feed in the present session.
+func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Position, abort func()) (*dutyFeed, error) {
+	if err := s.supersede(ctx, id); err != nil {
+		return nil, err
+	}
+	from := s.position(id, saved)
+	s.mu.Lock()
+	x, lost, why := s.session, s.lost, s.err
+	held := s.held[id]
+	s.mu.Unlock()
+	switch {
+	case lost:
+		return nil, needsLoad(why)
+	case x == nil, held, from.Epoch != x.epoch:
+		return nil, relay.ErrNotHere
+	}
+	table, ok := x.duties[id]
+	if !ok {
+		return nil, relay.ErrNotHere
+	}
+	want := func(t event.TableName) bool { return t == table }
+	f := &dutyFeed{s: s, id: id, log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
+	cursor, err := x.log.NewCursor(from, want)
+	if errors.Is(err, relay.ErrBehind) {
+		cursor, err = s.catchUp(ctx, f, from, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.Cursor = cursor
+	s.mu.Lock()
+	s.feeds[id] = f
+	s.mu.Unlock()
+	return f, nil
+}
+
+// supersede ends a feed that its node has lost without the leader noticing, and waits until it is closed.
+func (s *sourceRun) supersede(ctx context.Context, id cluster.DutyID) error {
+	s.mu.Lock()
+	old := s.feeds[id]
+	s.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	_ = old.Cursor.Close() // its Next ends
+	old.abort()
+	timer := time.NewTimer(callTime)
+	defer timer.Stop()
+	select {
+	case <-old.closed:
+		return nil
+	case <-timer.C:
+		return relay.ErrNotHere
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
+func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
+	stream := f.id.String()
+	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := private.NewCursor(from, want)
+	if err != nil {
+		return nil, err
+	}
+	cursor.Until = f.log.Holds
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
+	s.mu.Lock()
+	s.catchUps[f.id] = catchUp{since: time.Now(), from: from}
+	s.mu.Unlock()
+	go func() {
+		defer close(done)
+		private.Close(s.source.Stream(ctx, stream, from, want, private.Append))
+	}()
+	f.stop = func() {
+		cancel()
+		<-done
+		s.mu.Lock()
+		delete(s.catchUps, f.id)
+		s.caughtUp++
+		s.mu.Unlock()
+		s.log.Info("catch-up ends", "duty", stream)
+	}
+	return cursor, nil
+}
+
+// Newest implements sink.Feed. The shared stream is ahead of a catch-up.
+func (f *dutyFeed) Newest() (event.Version, bool) { return f.log.Newest() }
+
+// Close implements sink.Feed and keeps the position that was reached.
+func (f *dutyFeed) Close() error {
+	err := f.Cursor.Close()
+	f.stop()
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.s.last[f.id] = f.Position()
+	if f.s.feeds[f.id] == f {
+		delete(f.s.feeds, f.id)
+		close(f.closed)
+	}
+	return err
+}
+
+// release ends the feeds of duties that are to move, in order: what was handed out is finished and acknowledged. It returns
+// when they are closed, or after a while; none is opened for them until unhold.
+func (n *Node) release(ctx context.Context, ids []cluster.DutyID) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTime)
+	defer cancel()
+	var closing []*dutyFeed
+	for _, id := range ids {
+		s := n.source(id.Source)
+		if s == nil {
+			continue
+		}
+		s.mu.Lock()
+		s.held[id] = true
+		if f := s.feeds[id]; f != nil {
+			f.End()
+			closing = append(closing, f)
+		}
+		s.mu.Unlock()
+	}
+	for _, f := range closing {
+		select {
+		case <-f.closed:
+		case <-ctx.Done():
+			f.abort()
+			n.log.Warn("duty moves before everything in flight was acknowledged; it will be written again", "duty", f.id.String())
+		}
+	}
+}
+
+// releaseTime is how long a node that lives may take to finish what a feed has handed out.
+const releaseTime = 2 * time.Second
+
+func (n *Node) unhold(ids []cluster.DutyID) {
+	for _, id := range ids {
+		if s := n.source(id.Source); s != nil {
+			s.mu.Lock()
+			delete(s.held, id)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// An asked is a connection on which a node has asked for a feed.
+type asked struct {
+	server *relay.Server
+	open   relay.Open
+}
+
+// ServeFeeds accepts connections for feeds until the listener closes. Only a leader serves them.
+func (n *Node) ServeFeeds(listener net.Listener) error {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for {
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept feeds: %w", err)
+		}
+		asking.Go(func() {
+			server, open, err := relay.Accept(conn)
+			if err != nil {
+				n.log.Debug("no feed", "from", conn.RemoteAddr().String(), "error", err)
+				return
+			}
+			timer := time.NewTimer(renewEvery)
+			defer timer.Stop()
+			select {
+			case n.asked <- asked{server, open}:
+			case <-timer.C:
+				server.Refuse(relay.ErrNotHere)
+			}
+		})
+	}
+}
+
+// serveAsked serves the feeds that nodes ask for, until the term ends; all are closed when it returns (fencing, layer 2).
+func (n *Node) serveAsked(ctx context.Context) error {
+	var g errgroup.Group
+	defer g.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case a := <-n.asked:
+			g.Go(func() error {
+				n.serve(ctx, a)
+				return nil
+			})
+		}
+	}
+}
+
+func (n *Node) serve(ctx context.Context, a asked) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	feed, err := n.offer(ctx, a.open, cancel)
+	if err != nil {
+		a.server.Refuse(err)
+		return
+	}
+	defer feed.Close()
+	if err := a.server.Serve(ctx, feed); err != nil && ctx.Err() == nil {
+		n.log.Info("feed ended", "duty", a.open.Duty, "node", a.open.Node, "error", err)
+	}
+}
+
+// openFeed opens the feed of a duty that is assigned to this node. nil says that there is none now.
+func (n *Node) openFeed(ctx context.Context, r *dutyRun) (sink.Feed, error) {
+	v, _ := n.coord.View()
+	open := relay.Open{Duty: r.id.String(), Epoch: uint64(r.assignment.Epoch), Node: n.cfg.ID}
+	feed, err := n.feedFrom(ctx, v, open)
+	switch {
+	case err == nil:
+		return feed, nil
+	case errors.Is(err, relay.ErrNotHere):
+		r.enter(status.Waiting, "source "+r.id.Source, nil)
+		n.idleBriefly(ctx)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// feedFrom opens a feed at whoever leads.
+func (n *Node) feedFrom(ctx context.Context, v cluster.View, open relay.Open) (sink.Feed, error) {
+	if v.Leading {
+		feed, err := n.offer(ctx, open, func() {})
+		if err != nil {
+			return nil, err // not a nil *dutyFeed
+		}
+		return feed, nil
+	}
+	if v.LeaderAddress == "" {
+		return nil, relay.ErrNotHere
+	}
+	dialing, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	conn, err := n.cfg.Peers.Feed(dialing, v.LeaderAddress)
+	if err != nil {
+		return nil, fmt.Errorf("open the feed at the leader %s: %w", v.Leader, err)
+	}
+	return relay.OpenFeed(ctx, conn, open)
+}

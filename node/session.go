@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"canalgo/cluster"
+	"canalgo/sink"
+	"canalgo/status"
+)
+
+// A lease ends leaseTime after the renewal that the leader answered was sent.
+const (
+	leaseTime  = 1500 * time.Millisecond
+	renewEvery = 500 * time.Millisecond
+)
+
+// errNoLease says that this node may begin no write: it has not heard from a leader that a quorum confirms.
+var errNoLease = errors.New("the lease is over: no leader has renewed it")
+
+// A lease is this node's right to begin writes, by its own clock.
+type lease struct {
+	mu    sync.Mutex
+	until time.Duration // on Config.Clock
+}
+
+func (l *lease) renew(sent time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = max(l.until, sent+leaseTime)
+}
+
+// left returns how much of it is left; nothing when it is negative.
+func (l *lease) left(now time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until - now
+}
+
+// begin is rule 6: nil while this node may begin a write.
+func (n *Node) begin() error {
+	if n.lease.left(n.cfg.Clock()) <= 0 {
+		return errNoLease
+	}
+	return nil
+}
+
+// keepSession renews the lease at whoever leads, until ctx ends.
+func (n *Node) keepSession(ctx context.Context) error {
+	var since time.Time // when it began to fail
+	warned := false
+	for {
+		v, changed := n.coord.View()
+		if v.LeaderAddress != "" || v.Leading {
+			err := n.renew(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err == nil && warned:
+				n.log.Info("the leader renews the lease again", "leader", v.Leader)
+				fallthrough
+			case err == nil:
+				since, warned = time.Time{}, false
+			case since.IsZero():
+				since = time.Now()
+			case time.Since(since) > quietTime && !warned:
+				warned = true
+				n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
+			}
+		}
+		if err := n.untilRenewal(ctx, v, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// untilRenewal waits until the next renewal is due: after its time, at another leader, or when there is something to tell.
+func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-chan struct{}) error {
+	timer := time.NewTimer(renewEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-n.tell:
+			return nil
+		case <-changed:
+		}
+		var v cluster.View
+		if v, changed = n.coord.View(); v.Leader != was.Leader || v.Term != was.Term {
+			return nil
+		}
+	}
+}
+
+// renew renews the lease once. It counts from before the request.
+func (n *Node) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTime)
+	defer cancel()
+	v, _ := n.coord.View()
+	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil, Applied: v.Applied,
+		Stages: map[cluster.DutyID]status.Stage{}, Cannot: map[cluster.DutyID]unreachedSince{}}
+	for _, r := range n.running() {
+		stage, unreached := r.tell()
+		request.Stages[r.id] = stage
+		if unreached.For > 0 {
+			request.Cannot[r.id] = unreached
+		}
+	}
+	sent := n.cfg.Clock()
+	if _, err := atLeader(ctx, n, callSession, request, n.renewed); err != nil {
+		return err
+	}
+	n.lease.renew(sent)
+	return nil
+}
+
+// tell says what the leader has to know of a duty.
+func (r *dutyRun) tell() (status.Stage, unreachedSince) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.worker == nil {
+		return r.stage, unreachedSince{}
+	}
+	p := r.worker.Progress()
+	if p.Stage != sink.Failing {
+		return r.stage, unreachedSince{}
+	}
+	return r.stage, unreachedSince{For: time.Since(p.Since), Error: p.LastError}
+}
+
+// renewed is the leader's answer to a renewal: nil when a quorum confirms that it leads.
+func (n *Node) renewed(ctx context.Context, r sessionRequest) (sessionAnswer, error) {
+	x := n.reign.Load()
+	if x == nil {
+		return sessionAnswer{}, fmt.Errorf("renew the lease of %s: %w", r.Name, cluster.ErrNotLeader)
+	}
+	v, _ := n.coord.View()
+	if known, ok := v.Nodes[r.Name]; !ok || known.ServerID != r.ServerID {
+		return sessionAnswer{}, fmt.Errorf("renew the lease of %s (%s): %w", r.Name, r.ServerID, errStranger)
+	}
+	x.members.renewed(r, n.cfg.Clock())
+	if err := n.coord.Verify(ctx, x.term); err != nil {
+		return sessionAnswer{}, err
+	}
+	return sessionAnswer{Term: x.term}, nil
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/api"
+	"canalgo/cluster"
+	"canalgo/config"
+	"canalgo/node"
+	"canalgo/peer"
+	"canalgo/raftfsm"
+)
+
+// A process is one node with its ports and its data folder.
+type process struct {
+	file      config.File
+	bootstrap bool
+	log       hclog.Logger
+	found     raftfsm.Found
+	secret    []byte
+	self      cluster.Node
+	links     links
+
+	http  net.Listener
+	port  *peer.Port
+	feeds net.Listener
+	calls net.Listener
+	raft  net.Listener
+	call  atomic.Pointer[http.Handler] // what answers calls now
+
+	coordinator *raftfsm.Node // nil until there is a cluster
+	node        *node.Node
+	server      *api.Server
+}
+
+// open opens the ports, and the data folder unless the node must find a cluster first. Nothing runs yet.
+func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err error) {
+	p := &process{file: file, bootstrap: bootstrap, log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.http, err = api.Listen(file.Node.HTTP); err != nil {
+		return nil, err
+	}
+	if p.found, err = raftfsm.Look(file.Node.Data); err != nil {
+		return nil, fmt.Errorf("node.data: %w", err)
+	}
+	if p.secret, err = secretOf(p.found, file.Cluster); err != nil {
+		return nil, err
+	}
+	identity, err := peer.NewIdentity(p.secret)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.token: %w", err)
+	}
+	p.links = links{identity: identity, calls: identity.Client().Transport}
+	if p.port, err = peer.Listen(file.Node.Listen, identity, log.Named("peer")); err != nil {
+		return nil, fmt.Errorf("node.%w", err)
+	}
+	p.feeds, p.calls, p.raft = p.port.Listener(peer.Feed), p.port.Listener(peer.Call), p.port.Listener(peer.Raft)
+	if p.self.Address, err = advertised(file.Node, p.port.Addr(), file.Cluster.Join); err != nil {
+		return nil, err
+	}
+	if p.found.IsZero() && len(file.Cluster.Join) > 0 {
+		return p, nil
+	}
+	return p, p.assemble("")
+}
+
+// assemble opens the data folder and puts the node together. With a cluster's id a new folder is one of a node that joins it.
+func (p *process) assemble(join string) (err error) {
+	file := p.file
+	if p.coordinator, err = raftfsm.New(raftfsm.Config{Dir: file.Node.Data, NodeID: file.Node.Name, Address: p.self.Address, Secret: p.secret,
+		ClusterID: join, Join: join != "", Stream: stream{p.raft, p.links.identity}, Logger: p.log.Named("raft")}); err != nil {
+		return fmt.Errorf("node.data: %w", err)
+	}
+	p.self.ServerID, p.self.HTTP, p.self.Version = p.coordinator.ServerID(), p.http.Addr().String(), version
+	p.self.Commands = cluster.MaxCommandVersion
+	key := p.coordinator.Secret()
+	seed, err := file.ToCluster(key)
+	if err != nil {
+		return err
+	}
+	cfg := node.Config{ID: file.Node.Name, Version: version, ClusterID: p.coordinator.ClusterID(), Self: p.self, Join: file.Cluster.Join, Peers: p.links,
+		Seed: seed, Log: p.log}
+	if len(seed.Mappings) > 0 {
+		cfg.Differs = func(replicated cluster.Config) []string {
+			changes, err := config.Diff(key, replicated, seed)
+			if err != nil {
+				return []string{err.Error()}
+			}
+			return changes
+		}
+	}
+	if p.node, err = node.New(cfg, p.coordinator, &parts{key: key, clusterID: cfg.ClusterID, log: p.log}); err != nil {
+		return err
+	}
+	p.server = api.New(p.http, &control{Node: p.node, key: key}, p.links, p.log.Named("http"))
+	mux := http.NewServeMux()
+	mux.Handle("/", p.node.Calls())
+	mux.Handle("/v1/", p.server.Commands())
+	p.answer(mux)
+	return nil
+}
+
+// answer sets what answers other nodes' calls.
+func (p *process) answer(h http.Handler) { p.call.Store(&h) }
+
+// close gives free what open took, when it could not finish.
+func (p *process) close() {
+	if p.http != nil {
+		p.http.Close()
+	}
+	if p.port != nil {
+		p.port.Close()
+	}
+	if p.coordinator != nil {
+		_ = p.coordinator.Close()
+	}
+}
+
+// run runs the node until ctx ends. Its ports answer until the node has stopped.
+func (p *process) run(ctx context.Context) error {
+	began := time.Now()
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g, gctx := errgroup.WithContext(ctx)
+	serve := func(run func(context.Context) error) {
+		g.Go(func() error {
+			if err := run(serving); err != nil && serving.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer stop()
+		if p.node == nil {
+			if err := p.join(gctx); err != nil {
+				return err
+			}
+		}
+		serve(p.server.Run)
+		g.Go(func() error { return p.node.ServeFeeds(p.feeds) })
+		return p.node.Run(gctx)
+	})
+	serve(p.port.Run)
+	serve(p.serveCalls)
+	err := g.Wait()
+	switch {
+	case p.node == nil:
+		p.close()
+	case errors.Is(err, cluster.ErrRemoved) && p.node.Leaving():
+		err = nil
+	}
+	if err == nil {
+		p.log.Info("stopped", "after", time.Since(began).Round(time.Second))
+	}
+	return err
+}
+
+// serveCalls answers other nodes until ctx ends.
+func (p *process) serveCalls(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*p.call.Load()).ServeHTTP(w, r) }),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog:    p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(p.calls); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve calls: %w", err)
+	}
+	return ctx.Err()
+}
+
+// secretOf returns the cluster's secret: what the data folder has, what the file gives, or a new one.
+func secretOf(found raftfsm.Found, c config.Cluster) ([]byte, error) {
+	given := c.Token.Reveal()
+	switch {
+	case len(found.Secret) > 0 && given != "" && given != string(found.Secret):
+		return nil, errors.New("cluster.token: another one than the data folder's; take it out, or give the token of the cluster that the folder belongs to")
+	case len(found.Secret) > 0:
+		return found.Secret, nil
+	case given != "":
+		return []byte(given), nil
+	case len(c.Join) > 0:
+		return nil, errors.New("cluster.token: missing; canalgo token prints it on a node of the cluster, and -token, $CANALGO_TOKEN or the file gives it here")
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	return []byte(base64.RawURLEncoding.EncodeToString(random)), nil
+}
+
+// links reaches other nodes over the node port.
+type links struct {
+	identity *peer.Identity
+	calls    http.RoundTripper
+}
+
+var _ node.Peers = links{}
+
+// RoundTrip implements node.Peers.
+func (l links) RoundTrip(r *http.Request) (*http.Response, error) { return l.calls.RoundTrip(r) }
+
+// Feed implements node.Peers.
+func (l links) Feed(ctx context.Context, address string) (net.Conn, error) {
+	return l.identity.Dial(ctx, address, peer.Feed)
+}
