@@ -25,6 +25,8 @@ type Cursor struct {
 	next   uint64 // seq of the batch to read next
 	moved  time.Time
 	behind bool
+	ended  bool // End was called
+	inside bool // the last batch that was taken did not end its transaction
 
 	mu       sync.Mutex
 	marks    []mark // what was passed and not acknowledged yet, in order
@@ -82,6 +84,10 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 			l.mu.Unlock()
 			return event.Batch{}, ErrBehind
 		}
+		if c.ended && !c.inside {
+			l.mu.Unlock()
+			return event.Batch{}, io.EOF
+		}
 		if i := c.next - l.first; i < uint64(len(l.batches)) {
 			b := l.batches[i]
 			if c.Until != nil && c.atBoundary(b) && c.Until(c.Read()) {
@@ -89,6 +95,7 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 				return event.Batch{}, io.EOF
 			}
 			c.next++
+			c.inside = lastVersion(b) > b.End.Version()
 			l.wake()
 			l.mu.Unlock()
 			return b, nil
@@ -222,6 +229,14 @@ func (c *Cursor) advance(end event.Position) {
 	if !end.Before(c.position) {
 		c.position = end
 	}
+}
+
+// End makes Next return io.EOF at the next transaction boundary.
+func (c *Cursor) End() {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	c.ended = true
+	c.log.wake()
 }
 
 // Position returns the position up to which everything is acknowledged, with its GTID set.

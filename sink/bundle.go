@@ -10,14 +10,15 @@ import (
 
 // A bundle is what one request to the destination carries: the changes of one or more batches, each document once.
 type bundle struct {
-	changes []mapping.Change
-	places  map[string]int // where a document's change stands in changes
-	bytes   int
-	seq     uint64    // the last batch whose changes are all in this bundle or earlier ones; 0: none ends here
-	opened  time.Time // when its first change came
-	after   []*bundle // bundles in flight that touch one of its documents
-	written bool      // the destination answered for every change
-	pending []Conflict
+	changes  []mapping.Change
+	places   map[string]int // where a document's change stands in changes
+	bytes    int
+	seq      uint64    // the last batch whose changes are all in this bundle or earlier ones; 0: none ends here
+	opened   time.Time // when its first change came
+	after    []*bundle // bundles in flight that touch one of its documents
+	written  bool      // the destination answered for every change
+	pending  []Conflict
+	answered time.Time // when the destination had answered
 }
 
 // changeOverhead is what a change costs in a request beyond its body: the action line.
@@ -197,7 +198,7 @@ func (q *queue) settled(ctx context.Context) error {
 func (q *queue) wrote(b *bundle, pending []Conflict) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b.written, b.pending = true, pending
+	b.written, b.pending, b.answered = true, pending, time.Now()
 	b.changes, b.places = nil, nil // a bundle that waits for its conflicts holds nothing else
 	q.writing--
 	q.wake()

@@ -195,9 +195,7 @@ func (w *Worker) send(ctx context.Context) error {
 			for _, r := range e.Rejected {
 				refusals = append(refusals, NewRefusal(r.Change, r.Reason))
 			}
-			var foreign []Refusal
-			pending, foreign = w.judge(pending, e.Conflicts)
-			refusals = append(refusals, foreign...)
+			pending, _ = w.judge(append(pending, e.Conflicts...), false)
 		})
 		if err != nil {
 			return err
@@ -212,17 +210,20 @@ func (w *Worker) send(ctx context.Context) error {
 	}
 }
 
+// newsTime is longer than news of what was read can take from the leader: a connection that is silent for 3 s ends.
+const newsTime = 4 * time.Second
+
 // judge sorts conflicts: a version that the source has given is our own, a repeat or a straggler; one that it can not
 // have given yet is a foreign writer's. While the stream has not read all that an earlier life of ours can have
-// written, nobody can tell, and the conflict stays pending.
-func (w *Worker) judge(pending, conflicts []Conflict) ([]Conflict, []Refusal) {
+// written, nobody can tell, and the conflict stays pending. So does one that is so new that what was read since may not have
+// been heard of yet.
+func (w *Worker) judge(conflicts []Conflict, old bool) (pending []Conflict, foreign []Refusal) {
 	newest, settled := w.Feed.Newest()
-	var foreign []Refusal
 	for _, c := range conflicts {
 		switch {
 		case c.Has <= newest:
 			w.progress.older.Add(1)
-		case settled:
+		case settled && old:
 			foreign = append(foreign, NewForeign(c))
 		default:
 			c.Change.Body = nil // it would keep the whole batch's memory
@@ -244,7 +245,7 @@ func (w *Worker) judgeLater(ctx context.Context) error {
 		}
 		undecided := w.queue.undecided()
 		for _, b := range undecided {
-			pending, foreign := w.judge(nil, b.pending)
+			pending, foreign := w.judge(b.pending, time.Since(b.answered) > newsTime)
 			if len(pending) == len(b.pending) {
 				continue
 			}
