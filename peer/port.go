@@ -167,3 +167,6 @@ func reason(err error) string {
 	}
 	return err.Error()
 }
+
+// Close gives the address free. Only a Port that is not Run is closed: Run does so itself.
+func (p *Port) Close() error { return p.listener.Close() }
