@@ -13,6 +13,11 @@
 //	GET  /v1/quarantine/ID
 //	POST /v1/quarantine/retry  {"ids": [1, 2]} or {"all": true}
 //	POST /v1/quarantine/drop   the same
+//	POST /v1/rewind            {"source": NAME, "start": PLACE}
+//	POST /v1/remove            {"node": NAME}
+//	POST /v1/leave             {}
+//
+// Any node answers. What begins with /v1/, but for leave, it passes on to the leader.
 //
 // Every answer but the table and the metrics is JSON; an error is {"error": TEXT}. What begins with /v1/ is answered only
 // over loopback, and to no page of a browser: it can hold keys of rows, or change the state.
@@ -38,8 +43,10 @@ var (
 // Control is what a node lets the API do. It is used by several goroutines. Errors that are neither ErrNotFound nor
 // ErrRefused, nor of cluster.ErrNotLeader, count as the node's own.
 type Control interface {
-	// Report returns what the node knows now; it does not block on the network.
-	Report() status.Report
+	// Report returns what the cluster does now.
+	Report(ctx context.Context) status.Report
+	// Leader returns the node port of the leader, "" while there is none, and whether this node is it.
+	Leader() (address string, here bool)
 	// SetPaused pauses or resumes "source/NAME", "sink/NAME" or "mapping/NAME" and returns when it is replicated.
 	SetPaused(ctx context.Context, what string, paused bool) error
 	// Apply replaces the configuration by file, which is valid by itself; with dryRun it only says what would change.
@@ -53,6 +60,12 @@ type Control interface {
 	RetryQuarantine(ctx context.Context, ids []uint64) (int, error)
 	// DropQuarantine forgets entries and returns how many there were.
 	DropQuarantine(ctx context.Context, ids []uint64) (int, error)
+	// Rewind starts a source again from a place, and returns the place in the log.
+	Rewind(ctx context.Context, source, start string) (string, error)
+	// Remove takes a node out of the cluster.
+	Remove(ctx context.Context, node string) error
+	// Leave has this node hand over, leave the cluster and stop. It returns at once.
+	Leave()
 }
 
 // Applied says what Apply changed, or would change.
@@ -75,6 +88,16 @@ type (
 	}
 	loadBody struct {
 		Duty string `json:"duty"`
+	}
+	rewindBody struct {
+		Source string `json:"source"`
+		Start  string `json:"start"`
+	}
+	rewoundBody struct {
+		Position string `json:"position"`
+	}
+	removeBody struct {
+		Node string `json:"node"`
 	}
 	idsBody struct {
 		IDs []uint64 `json:"ids,omitempty"`

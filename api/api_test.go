@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type node struct {
 	file       config.File
 	err        error
 	quarantine []cluster.Quarantined
+	leader     string // another node's port; "" when this one leads, unless there is noLeader
+	noLeader   bool
 }
 
 func (n *node) call(format string, args ...any) error {
@@ -50,7 +53,17 @@ func (n *node) asked() []string {
 	return calls
 }
 
-func (n *node) Report() status.Report { return n.report }
+func (n *node) Report(context.Context) status.Report { return n.report }
+
+func (n *node) Leader() (string, bool) { return n.leader, n.leader == "" && !n.noLeader }
+
+func (n *node) Rewind(_ context.Context, source, start string) (string, error) {
+	return "binlog.000007:4", n.call("rewind %s %s", source, start)
+}
+
+func (n *node) Remove(_ context.Context, name string) error { return n.call("remove %s", name) }
+
+func (n *node) Leave() { _ = n.call("leave") }
 
 func (n *node) SetPaused(_ context.Context, what string, paused bool) error {
 	return n.call("paused %s %v", what, paused)
@@ -78,13 +91,18 @@ func (n *node) DropQuarantine(_ context.Context, ids []uint64) (int, error) {
 // serve runs a server until the test ends and returns its address.
 func serve(t *testing.T, n *node) string {
 	t.Helper()
+	return serveWith(t, n, nil)
+}
+
+func serveWith(t *testing.T, n *node, peers http.RoundTripper) string {
+	t.Helper()
 	l, err := api.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- api.New(l, n, hclog.NewNullLogger()).Run(ctx) }()
+	go func() { ended <- api.New(l, n, peers, hclog.NewNullLogger()).Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -144,6 +162,54 @@ func TestClientAndServer(t *testing.T) {
 	want := []string{"paused sink/es true", "paused source/shop false", "load shop orders", "retry [4 9]", "drop [9]"}
 	if got := n.asked(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
+	}
+}
+
+// toLeader carries requests for a node port to a server's commands, as links do.
+type toLeader struct {
+	*api.Server
+	asked string
+}
+
+func (l *toLeader) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.asked = r.URL.Host
+	w := httptest.NewRecorder()
+	l.Commands().ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+func TestCommandsArePassedOnToTheLeader(t *testing.T) {
+	leading := &node{quarantine: []cluster.Quarantined{{ID: 4, Duty: orders}}}
+	l, err := api.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	carry := &toLeader{Server: api.New(l, leading, nil, hclog.NewNullLogger())}
+	following := &node{leader: "10.0.0.1:8112"}
+	c := client(t, serveWith(t, following, carry))
+	if err := c.SetPaused(t.Context(), "sink/es", true); err != nil {
+		t.Error(err)
+	}
+	if got, err := c.Quarantine(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("quarantine: %v, %v", got, err)
+	}
+	if at, err := c.Rewind(t.Context(), "shop", "current"); err != nil || at != "binlog.000007:4" {
+		t.Errorf("rewind: %s, %v", at, err)
+	}
+	if got := leading.asked(); !reflect.DeepEqual(got, []string{"paused sink/es true", "rewind shop current"}) || carry.asked != following.leader {
+		t.Errorf("the leader at %s was asked %q", carry.asked, got)
+	}
+	if err := c.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := following.asked(); !reflect.DeepEqual(got, []string{"leave"}) {
+		t.Errorf("the node itself was asked %q, want only to leave", got)
+	}
+	c = client(t, serveWith(t, &node{noLeader: true}, carry))
+	var refusal *api.AnswerError
+	if err := c.SetPaused(t.Context(), "sink/es", true); !errors.As(err, &refusal) || refusal.Code != http.StatusServiceUnavailable {
+		t.Errorf("without a leader: %v", err)
 	}
 }
 

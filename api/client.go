@@ -95,6 +95,23 @@ func (c *Client) StartLoad(ctx context.Context, duty string) error {
 	return c.do(ctx, http.MethodPost, "/v1/load", loadBody{Duty: duty}, nil)
 }
 
+// Rewind starts a source again from a place and returns the place in the log.
+func (c *Client) Rewind(ctx context.Context, source, start string) (string, error) {
+	var out rewoundBody
+	err := c.do(ctx, http.MethodPost, "/v1/rewind", rewindBody{Source: source, Start: start}, &out)
+	return out.Position, err
+}
+
+// Remove takes a node out of the cluster.
+func (c *Client) Remove(ctx context.Context, node string) error {
+	return c.do(ctx, http.MethodPost, "/v1/remove", removeBody{Node: node}, nil)
+}
+
+// Leave has the node that is asked leave the cluster and stop.
+func (c *Client) Leave(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/leave", struct{}{}, nil)
+}
+
 // Load returns how far the load of "SOURCE/MAPPING" has come.
 func (c *Client) Load(ctx context.Context, duty string) (status.Duty, error) {
 	var line status.Duty

@@ -10,7 +10,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,18 +64,16 @@ type Server struct {
 	control  Control
 	logger   hclog.Logger
 	handler  http.Handler
+	commands http.Handler
 }
 
-// New returns a server for a listener that Listen opened; Run closes it.
-func New(listener net.Listener, control Control, logger hclog.Logger) *Server {
+// New returns a server for a listener that Listen opened; Run closes it. peers carries requests to the leader's node port.
+func New(listener net.Listener, control Control, peers http.RoundTripper, logger hclog.Logger) *Server {
 	s := &Server{listener: listener, control: control, logger: logger}
-	metrics := promhttp.HandlerFor(status.NewRegistry(control.Report), promhttp.HandlerOpts{MaxRequestsInFlight: 4})
-	mux := http.NewServeMux()
-	mux.Handle("/status", methods{http.MethodGet: s.status})
-	mux.Handle("/healthz", methods{http.MethodGet: s.healthz})
-	mux.Handle("/readyz", methods{http.MethodGet: s.readyz})
-	mux.Handle("/metrics", methods{http.MethodGet: metrics.ServeHTTP})
-	v1 := func(path string, m methods) { mux.Handle("/v1/"+path, s.local(m)) }
+	metrics := promhttp.HandlerFor(status.NewRegistry(func() status.Report { return control.Report(context.Background()) }),
+		promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	commands := http.NewServeMux()
+	v1 := func(path string, m methods) { commands.Handle("/v1/"+path, m) }
 	v1("pause", methods{http.MethodPost: s.pause(true)})
 	v1("resume", methods{http.MethodPost: s.pause(false)})
 	v1("apply", methods{http.MethodPost: s.apply})
@@ -82,11 +82,75 @@ func New(listener net.Listener, control Control, logger hclog.Logger) *Server {
 	v1("quarantine/{id}", methods{http.MethodGet: s.quarantined})
 	v1("quarantine/retry", methods{http.MethodPost: s.release(control.RetryQuarantine)})
 	v1("quarantine/drop", methods{http.MethodPost: s.release(control.DropQuarantine)})
+	v1("rewind", methods{http.MethodPost: s.rewind})
+	v1("remove", methods{http.MethodPost: s.remove})
+	s.commands = commands
+	mux := http.NewServeMux()
+	mux.Handle("/status", methods{http.MethodGet: s.status})
+	mux.Handle("/healthz", methods{http.MethodGet: s.healthz})
+	mux.Handle("/readyz", methods{http.MethodGet: s.readyz})
+	mux.Handle("/metrics", methods{http.MethodGet: metrics.ServeHTTP})
+	mux.Handle("/v1/", s.local(s.atLeader(peers)))
+	mux.Handle("/v1/leave", s.local(methods{http.MethodPost: s.leave}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "no such page; there are /status, /healthz, /readyz, /metrics and /v1/")
 	})
 	s.handler = mux
 	return s
+}
+
+// Commands answers what begins with /v1/ for another node, which passes on what it was asked.
+func (s *Server) Commands() http.Handler { return s.commands }
+
+// atLeader answers here when this node leads, and passes on to the leader else.
+func (s *Server) atLeader(peers http.RoundTripper) http.Handler {
+	pass := &httputil.ReverseProxy{
+		Transport: peers,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			address, _ := s.control.Leader()
+			r.SetURL(&url.URL{Scheme: "http", Host: address})
+		},
+		ErrorLog: s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			fail(w, http.StatusServiceUnavailable, "the leader does not answer: %s; try again", err)
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch address, here := s.control.Leader(); {
+		case here:
+			s.commands.ServeHTTP(w, r)
+		case address == "":
+			fail(w, http.StatusServiceUnavailable, "there is no leader now; try again")
+		default:
+			pass.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (s *Server) rewind(w http.ResponseWriter, r *http.Request) {
+	var body rewindBody
+	if !read(w, r, &body) {
+		return
+	}
+	at, err := s.control.Rewind(r.Context(), body.Source, body.Start)
+	finish(w, rewoundBody{Position: at}, err)
+}
+
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
+	var body removeBody
+	if !read(w, r, &body) {
+		return
+	}
+	finish(w, doneBody{Done: body.Node + " is no longer a member"}, s.control.Remove(r.Context(), body.Node))
+}
+
+func (s *Server) leave(w http.ResponseWriter, r *http.Request) {
+	var body struct{}
+	if !read(w, r, &body) {
+		return
+	}
+	s.control.Leave()
+	answer(w, http.StatusOK, doneBody{Done: "the node leaves"})
 }
 
 // Run answers until ctx ends.
@@ -186,7 +250,7 @@ func isJSON(r *http.Request) bool {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	report := s.control.Report()
+	report := s.control.Report(r.Context())
 	switch format := r.URL.Query().Get("format"); format {
 	case "", "json":
 		answer(w, http.StatusOK, report)
@@ -202,8 +266,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, doneBody{Done: "the process works"})
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	report := s.control.Report()
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	report := s.control.Report(r.Context())
 	if report.Connected() && !report.Stuck() {
 		answer(w, http.StatusOK, doneBody{Done: "ready"})
 		return
@@ -273,7 +337,7 @@ func (s *Server) startLoad(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) loadProgress(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("duty")
-	duty, ok := s.control.Report().Duty(strings.TrimSuffix(id, "#load") + "#load")
+	duty, ok := s.control.Report(r.Context()).Duty(strings.TrimSuffix(id, "#load") + "#load")
 	if !ok {
 		fail(w, http.StatusNotFound, "there is no load of %q", id)
 		return

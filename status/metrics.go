@@ -46,6 +46,14 @@ var (
 	descSourceRing    = describe("source_ring_bytes", "Bytes of events held in memory.", "source")
 	descSourceCatchUp = describe("source_catch_ups", "Private streams of duties that fell behind.", "source")
 
+	descSourceCaught = describe("source_catch_ups_ended_total", "Catch-ups that have ended.", "source")
+
+	descNodeState   = describe("node_state", "1 for the state that the node is in.", "node", "state")
+	descNodeApplied = describe("node_applied_index", "Index of the newest log entry that the node has applied.", "node")
+	descNodeLease   = describe("node_lease_seconds", "How much of the node's lease is left.", "node")
+	descNodeDuties  = describe("node_duties", "Duties that the node does.", "node")
+	descTolerates   = describe("tolerates_failures", "How many nodes can fail before there is no majority left.")
+
 	descDutyStage    = describe("duty_stage", "1 for the stage that the duty is in.", "duty", "stage")
 	descDutyLag      = describe("duty_lag_seconds", "How far the destination is behind the source.", "duty")
 	descDutyBytes    = describe("duty_lag_bytes", "Bytes of the source's log that the destination does not have.", "duty")
@@ -83,6 +91,21 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descApplied, float64(r.Applied))
 	gauge(descConfig, float64(r.ConfigVersion))
 	gauge(descQuarantine, float64(r.Quarantine))
+	if r.Tolerates != nil {
+		gauge(descTolerates, float64(*r.Tolerates))
+	}
+	duties := make(map[string]int)
+	for _, d := range r.Duties {
+		duties[d.Node]++
+	}
+	for _, n := range r.Nodes {
+		gauge(descNodeState, 1, n.Name, string(n.State))
+		gauge(descNodeDuties, float64(duties[n.Name]), n.Name)
+		if n.State != NodeUnreachable {
+			gauge(descNodeApplied, float64(n.Applied), n.Name)
+			gauge(descNodeLease, n.LeaseSeconds, n.Name)
+		}
+	}
 	for _, s := range r.Sources {
 		gauge(descSourceState, 1, s.Name, string(s.State))
 		if s.LagSeconds != nil {
@@ -102,7 +125,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(descSourceFilter, s.RowsFiltered, s.Name)
 		counter(descSourceConnect, s.Reconnects, s.Name)
 		gauge(descSourceRing, float64(s.RingBytes), s.Name)
-		gauge(descSourceCatchUp, float64(s.CatchUps), s.Name)
+		gauge(descSourceCatchUp, float64(len(s.CatchUps)), s.Name)
+		counter(descSourceCaught, s.CaughtUp, s.Name)
 	}
 	for _, d := range r.Duties {
 		gauge(descDutyStage, 1, d.ID, string(d.Stage))

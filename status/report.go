@@ -24,8 +24,39 @@ type Report struct {
 	// Problems are sentences: what is wrong with what, and what to do.
 	Problems   []string `json:"problems,omitempty"`
 	Quarantine int      `json:"quarantine"` // documents set aside
-	Sources    []Source `json:"sources"`
-	Duties     []Duty   `json:"duties"`
+	Nodes      []Node   `json:"nodes"`
+	// Tolerates is how many nodes can fail now before there is no majority left; nil while that is unknown.
+	Tolerates *int     `json:"tolerates,omitempty"`
+	Sources   []Source `json:"sources"`
+	Duties    []Duty   `json:"duties"`
+}
+
+// NodeState says what a node does.
+type NodeState string
+
+// The states of a node.
+const (
+	NodeWorks       NodeState = "works"
+	NodeDrains      NodeState = "drains"      // is told to stop, and hands over
+	NodeNoLease     NodeState = "no lease"    // answers, but no leader renews its lease: it begins no write
+	NodeUnreachable NodeState = "unreachable" // does not answer the node that was asked
+)
+
+// A Node is one process of the cluster.
+type Node struct {
+	Name         string    `json:"name"`
+	Address      string    `json:"address"` // of its node port
+	HTTP         string    `json:"http,omitempty"`
+	Version      string    `json:"version,omitempty"`
+	Started      time.Time `json:"started,omitzero"`
+	State        NodeState `json:"state"`
+	LastError    string    `json:"last_error,omitempty"` // why it is unreachable
+	Leads        bool      `json:"leads"`
+	Votes        bool      `json:"votes"`
+	Term         uint64    `json:"term"`
+	Applied      uint64    `json:"applied"`
+	StateHash    string    `json:"state_hash,omitempty"` // of the state at Applied
+	LeaseSeconds float64   `json:"lease_seconds"`        // how much is left
 }
 
 // SourceState says what a source does.
@@ -60,14 +91,22 @@ type Source struct {
 	LagSeconds *float64 `json:"lag_seconds,omitempty"`
 	LagBytes   *uint64  `json:"lag_bytes,omitempty"`
 	// FilesUntilPurge is how many files lie between the oldest that the server keeps and the oldest that a duty needs.
-	FilesUntilPurge   *int     `json:"files_until_purge,omitempty"`
-	SecondsUntilPurge *float64 `json:"seconds_until_purge,omitempty"` // until the server deletes a file that a duty needs
-	EventsRead        uint64   `json:"events_read"`
-	BytesRead         uint64   `json:"bytes_read"`
-	RowsFiltered      uint64   `json:"rows_filtered"` // rows events of tables that nobody wants
-	Reconnects        uint64   `json:"reconnects"`
-	RingBytes         uint64   `json:"ring_bytes"`
-	CatchUps          int      `json:"catch_ups"` // private streams of duties that fell behind
+	FilesUntilPurge   *int      `json:"files_until_purge,omitempty"`
+	SecondsUntilPurge *float64  `json:"seconds_until_purge,omitempty"` // until the server deletes a file that a duty needs
+	EventsRead        uint64    `json:"events_read"`
+	BytesRead         uint64    `json:"bytes_read"`
+	RowsFiltered      uint64    `json:"rows_filtered"` // rows events of tables that nobody wants
+	Reconnects        uint64    `json:"reconnects"`
+	RingBytes         uint64    `json:"ring_bytes"`
+	CatchUps          []CatchUp `json:"catch_ups,omitempty"` // private streams of duties that fell behind
+	CaughtUp          uint64    `json:"caught_up"`           // how many have ended
+}
+
+// A CatchUp is a private stream of a duty that fell behind the shared one.
+type CatchUp struct {
+	Duty  string    `json:"duty"`
+	From  string    `json:"from"` // position
+	Since time.Time `json:"since"`
 }
 
 // A Server is who answered at a source's address.
@@ -101,7 +140,8 @@ type Duty struct {
 	ID            string    `json:"id"`
 	Kind          string    `json:"kind"` // "stream", "load"
 	Node          string    `json:"node,omitempty"`
-	Epoch         uint64    `json:"epoch"` // of the assignment
+	Epoch         uint64    `json:"epoch"`          // of the assignment
+	Config        uint64    `json:"config_version"` // that it was assigned for
 	Stage         Stage     `json:"stage"`
 	WaitingFor    string    `json:"waiting_for,omitempty"`
 	Since         time.Time `json:"since,omitzero"` // of Stage

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +18,9 @@ const tableWidth = 120
 func (r Report) Table(w io.Writer) error {
 	var out bytes.Buffer
 	r.head(&out)
+	if len(r.Nodes) > 1 {
+		r.nodes(&out)
+	}
 	if len(r.Sources) > 0 {
 		t := table{flexible: 5, header: []string{"SOURCE", "STATE", "SINCE", "LAG", "READ UP TO", "LAST ERROR"}}
 		for _, s := range r.Sources {
@@ -27,8 +31,15 @@ func (r Report) Table(w io.Writer) error {
 	}
 	if len(r.Duties) > 0 {
 		t := table{flexible: 5, header: []string{"DUTY", "STAGE", "SINCE", "LAG", "POSITION", "LAST ERROR"}}
+		if len(r.Nodes) > 1 {
+			t = table{flexible: 7, header: []string{"DUTY", "NODE", "EPOCH", "STAGE", "SINCE", "LAG", "POSITION", "LAST ERROR"}}
+		}
 		for _, d := range r.Duties {
-			t.add(d.ID, string(d.Stage), ago(r.Time, d.Since), lag(d.LagSeconds, d.LagBytes), d.Place(), d.note())
+			cells := []string{d.ID, d.Node, fmt.Sprint(d.Epoch), string(d.Stage), ago(r.Time, d.Since), lag(d.LagSeconds, d.LagBytes), d.Place(), d.note()}
+			if len(r.Nodes) < 2 { // it is clear who does it
+				cells = slices.Delete(cells, 1, 3)
+			}
+			t.add(cells...)
 		}
 		out.WriteByte('\n')
 		t.print(&out)
@@ -50,6 +61,28 @@ func (r Report) Table(w io.Writer) error {
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// nodes prints a line for each node, and what the cluster can stand.
+func (r Report) nodes(out *bytes.Buffer) {
+	t := table{flexible: 6, header: []string{"NODE", "STATE", "ROLE", "UP", "APPLIED", "VERSION", "ADDRESS"}}
+	for _, n := range r.Nodes {
+		role := "follows"
+		switch {
+		case n.Leads:
+			role = "leads"
+		case n.State == NodeUnreachable:
+			role = ""
+		case !n.Votes:
+			role = "learns"
+		}
+		t.add(n.Name, string(n.State), role, ago(r.Time, n.Started), fmt.Sprint(n.Applied), n.Version, n.Address)
+	}
+	out.WriteByte('\n')
+	t.print(out)
+	if r.Tolerates != nil {
+		fmt.Fprintf(out, "%d of %d nodes can fail now\n", *r.Tolerates, len(r.Nodes))
+	}
 }
 
 func (r Report) head(out *bytes.Buffer) {
