@@ -31,9 +31,19 @@ const (
 type Program struct {
 	Version string
 	// Run runs a node until ctx ends. Its error ends the process with code 4, or 3 when it is a *PreconditionError.
-	Run func(ctx context.Context, file config.File, path string) error
+	Run func(ctx context.Context, start Start) error
+	// Token returns the token that a data folder holds.
+	Token func(data string) (string, error)
 	// Check tries everything that a file names.
 	Check func(ctx context.Context, file config.File) (Checked, error)
+}
+
+// A Start is what a node is started with.
+type Start struct {
+	File config.File // flags have the last word
+	Path string      // of the file; "" without one
+	// Bootstrap lets a node that has others to join make a cluster when none of them has one.
+	Bootstrap bool
 }
 
 // PreconditionError is a reason outside the program why it cannot begin: a port in use, a folder without permission.
@@ -55,11 +65,12 @@ type stuckError struct{}
 func (stuckError) Error() string { return "" }
 
 const introduction = `canalgo keeps Elasticsearch in step with the tables of a MySQL server.
-It needs a file that names a source, a sink and a mapping (config.example.toml is one): canalgo -config FILE
-canalgo -h lists the commands.
+The first host needs a file (config.example.toml is one): canalgo -config FILE; each further one: canalgo -join HOST:PORT -token TOKEN
+canalgo -h lists the flags and commands.
 `
 
 const usage = `usage: canalgo -config FILE             run a node
+       canalgo -join HOST:PORT -token T run another one: sources, sinks and mappings come from the cluster
        canalgo check FILE               try everything that a file names: grants, settings, tables, sinks
        canalgo COMMAND [-http ADDRESS]  ask the node that runs here:
 
@@ -73,7 +84,19 @@ const usage = `usage: canalgo -config FILE             run a node
   quarantine show ID                    one of them
   quarantine retry ID...|all            write them again from their rows
   quarantine drop ID...|all             forget them
+  rewind SOURCE PLACE                   read again from FILE:OFFSET, a GTID set or current, in a new epoch
+  token [-data FOLDER]                  print what a further node needs
+  leave                                 hand over, leave the cluster and stop
+  remove NODE                           take a node out that is gone for good
   version                               print the version
+
+Flags of a node; they override [node] and [cluster] of the file:
+  -id NAME   -data FOLDER   -bootstrap  make a cluster when none of those to join has one
+  -listen HOST:PORT                     the node port, for the other nodes; ` + config.DefaultListen + `
+  -advertise HOST:PORT                  at which they reach it
+  -http HOST:PORT                       status, metrics and commands; ` + config.DefaultHTTP + `
+  -join HOST:PORT[,HOST:PORT]           node ports of others
+  -token TOKEN                          or $CANALGO_TOKEN, or file:PATH
 
 ADDRESS is what the node's node.http says; without -http it is $CANALGO_HTTP, else ` + config.DefaultHTTP + `.
 Exit codes: 2 wrong use or file, 3 something around is not as it must be, 4 stopped or stuck.
@@ -129,7 +152,7 @@ func (i *invocation) commands() map[string]command {
 		"status": i.status, "check": i.check, "diff": i.diff, "apply": i.apply, "load": i.load, "quarantine": i.quarantine,
 		"pause":   func(ctx context.Context, args []string) error { return i.pause(ctx, "pause", args) },
 		"resume":  func(ctx context.Context, args []string) error { return i.pause(ctx, "resume", args) },
-		"version": i.version,
+		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind,
 	}
 }
 
@@ -142,7 +165,7 @@ func (i *invocation) run(ctx context.Context, args []string) error {
 		return i.command(ctx, args)
 	}
 	flags := i.flags("canalgo")
-	path := flags.String("config", "", "")
+	start := startFlags(flags)
 	rest, err := parse(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -150,18 +173,18 @@ func (i *invocation) run(ctx context.Context, args []string) error {
 		return nil
 	case err != nil:
 		return err
-	case len(rest) > 0 && *path == "":
+	case len(rest) > 0 && *start.config == "" && *start.join == "":
 		return i.command(ctx, append(rest, "-http", i.http))
 	case len(rest) > 0:
-		return wrongUse("-config runs a node and takes no %q; canalgo -h lists the commands", rest[0])
-	case *path == "":
-		return wrongUse("-config FILE is missing; canalgo -h lists the commands")
+		return wrongUse("-config or -join runs a node and takes no %q; canalgo -h lists the commands", rest[0])
+	case *start.config == "" && *start.join == "":
+		return wrongUse("-config FILE is missing, or -join HOST:PORT; canalgo -h lists the commands")
 	}
-	file, err := config.Load(*path)
+	what, err := start.read(flags)
 	if err != nil {
-		return fileError(err)
+		return err
 	}
-	if err := i.program.Run(ctx, file, *path); err != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
+	if err := i.program.Run(ctx, what); err != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
 		return err
 	}
 	return nil

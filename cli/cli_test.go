@@ -54,7 +54,7 @@ func (n *node) call(format string, args ...any) error {
 	return n.err
 }
 
-func (n *node) Report() status.Report {
+func (n *node) Report(context.Context) status.Report {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.reports) == 0 {
@@ -66,6 +66,16 @@ func (n *node) Report() status.Report {
 	}
 	return r
 }
+
+func (n *node) Leader() (string, bool) { return "", true }
+
+func (n *node) Rewind(_ context.Context, source, start string) (string, error) {
+	return "binlog.000007:4", n.call("rewind %s %s", source, start)
+}
+
+func (n *node) Remove(_ context.Context, name string) error { return n.call("remove %s", name) }
+
+func (n *node) Leave() { _ = n.call("leave") }
 
 func (n *node) SetPaused(_ context.Context, what string, paused bool) error {
 	return n.call("paused %s %v", what, paused)
@@ -104,7 +114,7 @@ func serve(t *testing.T, n *node) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- api.New(l, n, hclog.NewNullLogger()).Run(ctx) }()
+	go func() { ended <- api.New(l, n, nil, hclog.NewNullLogger()).Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		<-ended
@@ -182,6 +192,12 @@ func TestCommands(t *testing.T) {
 		{"unknown command", nil, nil, []string{"stats"}, 2, nil, `there is no command "stats"`, nil},
 		{"unknown flag", nil, nil, []string{"status", "-jsn"}, 2, nil, "flag provided but not defined: -jsn", nil},
 		{"help of a command", nil, nil, []string{"load", "-h"}, 0, []string{"usage: canalgo -config FILE"}, "", nil},
+		{"rewind", nil, nil, []string{"rewind", "shop", "binlog.000007:4"}, 0, []string{"shop goes on from binlog.000007:4, in a new epoch\n"}, "", []string{"rewind shop binlog.000007:4"}},
+		{"rewind what", nil, nil, []string{"rewind", "shop"}, 2, nil, "write canalgo rewind SOURCE PLACE", nil},
+		{"remove", nil, nil, []string{"remove", "n3"}, 0, []string{"n3 is no longer a member\n"}, "", []string{"remove n3"}},
+		{"remove nobody", nil, fmt.Errorf("node n3: %w", api.ErrNotFound), []string{"remove", "n3"}, 2, nil, "canalgo: node n3: not found\n", []string{"remove n3"}},
+		{"leave", nil, nil, []string{"leave"}, 0, []string{"leaves the cluster"}, "", []string{"leave"}},
+		{"leave who", nil, nil, []string{"leave", "n3"}, 2, nil, "canalgo remove NODE", nil},
 		{"version", nil, nil, []string{"version"}, 0, []string{"canalgo 1.2 (go1."}, "", nil},
 	}
 	for _, c := range cases {
@@ -234,13 +250,57 @@ func TestIntroductionAndUsage(t *testing.T) {
 		t.Errorf("code %d, %q, %q", code, stdout, stderr)
 	}
 	code, stdout, _ = call(t, cli.Program{}, "-h")
-	if lines := strings.Count(stdout, "\n"); code != 0 || lines > 24 {
+	if lines := strings.Count(stdout, "\n"); code != 0 || lines > 40 {
 		t.Errorf("code %d, %d lines", code, lines)
 	}
 	for _, line := range strings.Split(stdout, "\n") {
 		if utf8.RuneCountInString(line) > 120 {
 			t.Errorf("too wide: %s", line)
 		}
+	}
+}
+
+// TestFlags looks at what a node is started with.
+func TestFlags(t *testing.T) {
+	file := goodFile(t)
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(tokenFile, []byte("a-token-in-a-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name   string
+		args   []string
+		code   int
+		stderr string
+		check  func(cli.Start) bool
+	}{
+		{"join alone", []string{"-join", "10.0.0.1:8112,10.0.0.2:8112", "-token", "0123456789abcdef"}, 0, "", func(s cli.Start) bool {
+			return len(s.File.Cluster.Join) == 2 && s.File.Cluster.Token.Reveal() == "0123456789abcdef" && s.File.Node.Listen == ":8112" && len(s.File.Sources) == 0
+		}},
+		{"token in a file", []string{"-join", "h:1", "-token", "file:" + tokenFile}, 0, "", func(s cli.Start) bool { return s.File.Cluster.Token.Reveal() == "a-token-in-a-file" }},
+		{"token in the environment", []string{"-join", "h:1"}, 0, "", func(s cli.Start) bool { return s.File.Cluster.Token.Reveal() == canary+canary }},
+		{"flags over the file", []string{"-config", file, "-id", "n7", "-data", "d", "-listen", "127.0.0.1:1", "-advertise", "h:2", "-http", "127.0.0.1:3", "-bootstrap"}, 0, "",
+			func(s cli.Start) bool {
+				n := s.File.Node
+				return n.Name == "n7" && n.Data == "d" && n.Listen == "127.0.0.1:1" && n.Advertise == "h:2" && n.HTTP == "127.0.0.1:3" && s.Bootstrap && len(s.File.Mappings) == 1
+			}},
+		{"no port", []string{"-join", "10.0.0.1"}, 2, `-join[0]: want host:port, for example "10.0.0.1:8112", got "10.0.0.1"`, nil},
+		{"bad advertise", []string{"-config", file, "-advertise", ":8112"}, 2, "-advertise: want host:port", nil},
+		{"no such token", []string{"-join", "h:1", "-token", "${CANALGO_NO_SUCH}"}, 2, "-token: environment variable CANALGO_NO_SUCH is not set", nil},
+		{"short token", []string{"-join", "h:1", "-token", "abc"}, 2, "-token: too short", nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("CANALGO_TOKEN", canary+canary)
+			var got *cli.Start
+			code, _, stderr := call(t, cli.Program{Run: func(_ context.Context, start cli.Start) error { got = &start; return nil }}, c.args...)
+			if code != c.code || !strings.Contains(stderr, c.stderr) || strings.Contains(stderr, "abc\"") {
+				t.Errorf("code %d, %q", code, stderr)
+			}
+			if c.check != nil && (got == nil || !c.check(*got)) {
+				t.Errorf("started with %+v", got)
+			}
+		})
 	}
 }
 
@@ -267,9 +327,9 @@ func TestRun(t *testing.T) {
 		{"unknown flag", []string{"-cfg", file}, nil, 2, "not defined: -cfg"},
 	}
 	for _, c := range cases {
-		p := cli.Program{Run: func(_ context.Context, f config.File, path string) error {
-			if path != file || f.Sources["shop"].Password.Reveal() != canary {
-				t.Errorf("%s: run with %s", c.name, path)
+		p := cli.Program{Run: func(_ context.Context, start cli.Start) error {
+			if start.Path != file || start.File.Sources["shop"].Password.Reveal() != canary {
+				t.Errorf("%s: run with %s", c.name, start.Path)
 			}
 			return c.err
 		}}
@@ -284,7 +344,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code := cli.Main(ctx, []string{"-config", file}, &strings.Builder{}, &strings.Builder{}, cli.Program{
-		Run: func(ctx context.Context, _ config.File, _ string) error { return ctx.Err() }})
+		Run: func(ctx context.Context, _ cli.Start) error { return ctx.Err() }})
 	if code != 0 {
 		t.Errorf("stopped by a signal: code %d", code)
 	}

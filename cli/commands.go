@@ -58,6 +58,78 @@ func (i *invocation) pause(ctx context.Context, verb string, args []string) erro
 	return nil
 }
 
+func (i *invocation) token(_ context.Context, args []string) error {
+	flags := i.flags("token")
+	data := flags.String("data", config.DefaultNode().Data, "")
+	path := flags.String("config", "", "")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return wrongUse("token takes no %q, only -data FOLDER or -config FILE", rest[0])
+	}
+	if *path != "" {
+		file, err := config.Load(*path)
+		if err != nil {
+			return fileError(err)
+		}
+		*data = file.Node.Data
+	}
+	token, err := i.program.Token(*data)
+	if err != nil {
+		return &PreconditionError{err}
+	}
+	fmt.Fprintln(i.stdout, token)
+	return nil
+}
+
+func (i *invocation) leave(ctx context.Context, args []string) error {
+	client, rest, err := i.client(i.flags("leave"), args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return wrongUse("leave takes no %q: it is the node that -http names which leaves; canalgo remove NODE takes out another one", rest[0])
+	}
+	if err := client.Leave(ctx); err != nil {
+		return unreachable(err)
+	}
+	fmt.Fprintln(i.stdout, "the node hands over, leaves the cluster and stops")
+	return nil
+}
+
+func (i *invocation) remove(ctx context.Context, args []string) error {
+	client, rest, err := i.client(i.flags("remove"), args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return wrongUse("write canalgo remove NODE")
+	}
+	if err := client.Remove(ctx, rest[0]); err != nil {
+		return unreachable(err)
+	}
+	fmt.Fprintf(i.stdout, "%s is no longer a member\n", plain(rest[0]))
+	return nil
+}
+
+func (i *invocation) rewind(ctx context.Context, args []string) error {
+	client, rest, err := i.client(i.flags("rewind"), args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 2 {
+		return wrongUse("write canalgo rewind SOURCE PLACE, where PLACE is FILE:OFFSET, a GTID set or current")
+	}
+	at, err := client.Rewind(ctx, rest[0], rest[1])
+	if err != nil {
+		return unreachable(err)
+	}
+	fmt.Fprintf(i.stdout, "%s goes on from %s, in a new epoch\n", plain(rest[0]), plain(at))
+	return nil
+}
+
 func (i *invocation) diff(ctx context.Context, args []string) error {
 	client, file, err := i.fileOf(i.flags("diff"), args)
 	if err != nil {

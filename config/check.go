@@ -45,6 +45,7 @@ func (c *checker) wrong(key []string, format string, args ...any) {
 
 func (c *checker) check() {
 	c.itself(c.file.Node, "node")
+	c.itself(c.file.Cluster, "cluster")
 	for _, name := range slices.Sorted(maps.Keys(c.file.Sources)) {
 		c.itself(c.file.Sources[name], "source", name)
 	}
@@ -94,8 +95,11 @@ func (c *checker) sql(name string, m Mapping) {
 	c.report(found)
 }
 
-// missing reports kinds of sections of which there is none.
+// missing reports kinds of sections of which there is none. A node that joins needs none of them.
 func (c *checker) missing() {
+	if len(c.file.Cluster.Join) > 0 && len(c.file.Sources)+len(c.file.Sinks)+len(c.file.Mappings) == 0 {
+		return
+	}
 	for _, kind := range []struct {
 		name, what string
 		count      int

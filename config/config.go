@@ -1,6 +1,6 @@
 // Package config reads the one file that a cluster is seeded by, and turns it into the replicated configuration and back.
 //
-// A file is TOML with the sections [node], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
+// A file is TOML with the sections [node], [cluster], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
 // belong to the packages that use them; here they are filled strictly, checked together and compared. All that is wrong with a
 // file is found in one go, with its line. docs/configuration.md lists every key.
 package config
@@ -20,6 +20,7 @@ import (
 	"canalgo/binlog"
 	"canalgo/cluster"
 	"canalgo/mapping"
+	"canalgo/secret"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -28,6 +29,7 @@ const maxFile = 512 << 10
 // A File is what a configuration file says, defaults filled in, secrets resolved.
 type File struct {
 	Node     Node
+	Cluster  Cluster
 	Sources  map[string]binlog.Config
 	Sinks    map[string]Sink
 	Mappings map[string]Mapping
@@ -38,8 +40,48 @@ type Node struct {
 	Name      string `toml:"name"`       // "" is the host's name
 	Data      string `toml:"data"`       // folder
 	HTTP      string `toml:"http"`       // host:port to listen on
+	Listen    string `toml:"listen"`     // host:port of the node port; without a host on all interfaces
+	Advertise string `toml:"advertise"`  // host:port at which other nodes reach the node port; "" is worked out
 	LogLevel  string `toml:"log_level"`  // "trace", "debug", "info", "warn", "error"
 	LogFormat string `toml:"log_format"` // "text", "json"
+}
+
+// DefaultListen is where a node listens for other nodes.
+const DefaultListen = ":8112"
+
+// Cluster is the section [cluster]: how a node finds the others. It is not replicated.
+type Cluster struct {
+	Join  []string     `toml:"join"`  // node ports of other nodes; none makes a cluster of its own
+	Token secret.Value `toml:"token"` // proves that nodes belong together; "" has the first node make one
+}
+
+// Validate says what is wrong with the settings by themselves, each error beginning with its key.
+func (c Cluster) Validate() []error {
+	var errs []error
+	for i, address := range c.Join {
+		if err := validPort(address, false); err != nil {
+			errs = append(errs, fmt.Errorf("join[%d]: %w", i, err))
+		}
+	}
+	if n := len(c.Token.Reveal()); n > 0 && n < minToken {
+		errs = append(errs, fmt.Errorf("token: too short to be safe; want at least %d characters, or none, and canalgo makes one", minToken))
+	}
+	return errs
+}
+
+// minToken is the least length of a token in bytes.
+const minToken = 16
+
+// validPort checks a host:port; only to listen on may the host be left out.
+func validPort(address string, listen bool) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" && !listen {
+		return fmt.Errorf("want host:port, for example \"10.0.0.1%s\", got %q", DefaultListen, address)
+	}
+	if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
+		return fmt.Errorf("want a port from 1 to 65535, got %q", port)
+	}
+	return nil
 }
 
 // DefaultHTTP is where a node answers HTTP, and where commands ask, if nothing else is said.
@@ -47,7 +89,7 @@ const DefaultHTTP = "127.0.0.1:8111"
 
 // DefaultNode returns the section's defaults.
 func DefaultNode() Node {
-	return Node{Data: "canalgo-data", HTTP: DefaultHTTP, LogLevel: "info", LogFormat: "text"}
+	return Node{Data: "canalgo-data", HTTP: DefaultHTTP, Listen: DefaultListen, LogLevel: "info", LogFormat: "text"}
 }
 
 // Validate says what is wrong with the settings by themselves, each error beginning with its key.
@@ -60,6 +102,14 @@ func (n Node) Validate() []error {
 		errs = append(errs, fmt.Errorf("http: want host:port, for example %q, got %q", DefaultHTTP, n.HTTP))
 	} else if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
 		errs = append(errs, fmt.Errorf("http: want a port from 1 to 65535, got %q", port))
+	}
+	if err := validPort(n.Listen, true); err != nil {
+		errs = append(errs, fmt.Errorf("listen: %w", err))
+	}
+	if n.Advertise != "" {
+		if err := validPort(n.Advertise, false); err != nil {
+			errs = append(errs, fmt.Errorf("advertise: %w", err))
+		}
 	}
 	for _, c := range []struct {
 		key, value string
@@ -166,7 +216,7 @@ type reader struct {
 }
 
 // topLevel are the kinds of sections.
-var topLevel = []string{"node", "source", "sink", "mapping"}
+var topLevel = []string{"node", "cluster", "source", "sink", "mapping"}
 
 func (r *reader) sections() {
 	for _, name := range slices.Sorted(maps.Keys(r.d.values)) {
@@ -177,14 +227,18 @@ func (r *reader) sections() {
 		table, ok := r.d.values[name].(map[string]any)
 		if !ok {
 			header := "[" + name + ".NAME]"
-			if name == "node" {
-				header = "[node]"
+			if name == "node" || name == "cluster" {
+				header = "[" + name + "]"
 			}
 			r.d.wrong([]string{name}, "want a section %s, got %s", header, kindOf(r.d.values[name]))
 			continue
 		}
 		if name == "node" {
 			r.section([]string{"node"}, table, &r.file.Node)
+			continue
+		}
+		if name == "cluster" {
+			r.section([]string{"cluster"}, table, &r.file.Cluster)
 			continue
 		}
 		r.named(name, table)
