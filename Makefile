@@ -8,7 +8,7 @@
 SHELL      := bash
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The packages in which goroutines meet; the detector costs several times the test's time elsewhere.
-RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node raftfsm relay sink status binlog snapshot integration/proxy))
+RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node peer raftfsm relay sink status binlog snapshot integration/proxy))
 SOAK_TIME  ?= 1h
 
 .PHONY: build test lint unit race integration components demo bench soak clean

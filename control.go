@@ -74,6 +74,23 @@ func (c *control) RetryQuarantine(ctx context.Context, ids []uint64) (int, error
 	return n, refused(err)
 }
 
+// Leader implements api.Control.
+func (c *control) Leader() (string, bool) {
+	v := c.View()
+	return v.LeaderAddress, v.Leading
+}
+
+// Rewind implements api.Control.
+func (c *control) Rewind(ctx context.Context, source, start string) (string, error) {
+	at, err := c.Node.Rewind(ctx, source, start)
+	return at.String(), refused(err)
+}
+
+// Remove implements api.Control.
+func (c *control) Remove(ctx context.Context, name string) error {
+	return refused(c.Node.Remove(ctx, name))
+}
+
 // refused says whose fault an error is.
 func refused(err error) error {
 	switch {

@@ -12,16 +12,19 @@ import (
 	"canalgo/config"
 	"canalgo/mapping"
 	"canalgo/node"
+	"canalgo/raftfsm"
 	"canalgo/sink"
 	"canalgo/sink/elastic"
 	"canalgo/sink/logger"
 )
 
 var (
-	_ node.Parts   = (*parts)(nil)
-	_ node.Source  = source{}
-	_ node.Mapping = (*mapping.Mapping)(nil)
-	_ node.Indexer = (*elastic.Sink)(nil)
+	_ node.Coordinator = (*raftfsm.Node)(nil)
+	_ node.Membership  = (*raftfsm.Node)(nil)
+	_ node.Parts       = (*parts)(nil)
+	_ node.Source      = source{}
+	_ node.Mapping     = (*mapping.Mapping)(nil)
+	_ node.Indexer     = (*elastic.Sink)(nil)
 )
 
 // parts makes the real things of a replicated configuration.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"canalgo/cluster"
+	"canalgo/event"
 	"canalgo/sink"
 )
 
@@ -79,10 +81,7 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string,
 		return nil, fmt.Errorf("mapping %s of source %s: %w", mapping, source, ErrNotFound)
 	}
 	loads := []string{mapping}
-	n.mu.Lock()
-	s := n.sources[source]
-	n.mu.Unlock()
-	if s != nil {
+	if s := n.source(source); s != nil {
 		if s.stopped() {
 			if err := s.startAgain(ctx, v); err != nil {
 				return nil, err
@@ -116,24 +115,19 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string,
 // passStop lets a stream that stopped at an event which nobody can follow go on behind what was read: the load that follows
 // writes the rows as they are after it.
 func (n *Node) passStop(ctx context.Context, stream cluster.DutyID) error {
-	n.mu.Lock()
-	r, s := n.duties[stream], n.sources[stream.Source]
-	n.mu.Unlock()
-	if r == nil || s == nil {
+	d, s, x := n.View().Duties[stream], n.source(stream.Source), n.reign.Load()
+	if s == nil || x == nil {
 		return nil
 	}
-	r.mu.Lock()
-	stopped := r.stage.Stuck() && r.worker == nil
-	r.mu.Unlock()
+	stopped := x.members.stage(d.Assignment.Node, stream).Stuck()
 	s.mu.Lock()
-	x := s.session
+	session := s.session
 	s.mu.Unlock()
-	if !stopped || x == nil {
+	if !stopped || session == nil {
 		return nil
 	}
-	end := x.log.Boundary()
+	end := session.log.Boundary()
 	s.log.Warn("the stream goes on behind what stopped it, a load follows", "duty", stream.String(), "position", end.String())
-	d := n.View().Duties[stream]
 	return n.propose(ctx, cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{stream: {Epoch: d.Assignment.Epoch, Position: end}}})
 }
 
@@ -198,13 +192,47 @@ func (n *Node) RetryQuarantine(ctx context.Context, ids []uint64) (int, error) {
 			errs = append(errs, fmt.Errorf("quarantine entry %d: %w", id, ErrNotFound))
 			continue
 		}
-		if err := n.retry(ctx, q); err != nil {
+		if err := n.retry(ctx, v, q); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		done++
 	}
 	return done, errors.Join(errs...)
+}
+
+// retry has the node that does the entry's duty write the document again.
+func (n *Node) retry(ctx context.Context, v cluster.View, q cluster.Quarantined) error {
+	node := v.Duties[q.Duty].Assignment.Node
+	switch {
+	case node == n.cfg.ID:
+		return n.retryHere(ctx, q.ID)
+	case v.Nodes[node].Address == "":
+		return fmt.Errorf("duty %s is not done by any node now, try again", q.Duty)
+	}
+	return Call(ctx, n.cfg.Peers, v.Nodes[node].Address, callRetry, retryRequest{ID: q.ID}, &none{})
+}
+
+// Rewind starts a source again from an earlier, or later, place: "current", a file and offset, or a GTID set. Everything from
+// there on is written again, in a new epoch.
+func (n *Node) Rewind(ctx context.Context, source, start string) (event.Position, error) {
+	v := n.View()
+	s := n.source(source)
+	if s == nil || s.source == nil {
+		return event.Position{}, fmt.Errorf("source %s: %w", source, ErrNotFound)
+	}
+	server, err := s.source.Server(ctx)
+	if err != nil {
+		return event.Position{}, fmt.Errorf("ask server: %w", err)
+	}
+	at, err := s.source.Resolve(ctx, start)
+	if err != nil {
+		return event.Position{}, err
+	}
+	have := v.Sources[source]
+	err = n.propose(ctx, cluster.OpenEpoch{Source: source, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID, Start: at, Why: "rewind"})
+	n.kickSources()
+	return at, err
 }
 
 // DropQuarantine forgets entries and returns how many there were.

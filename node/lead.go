@@ -12,15 +12,26 @@ import (
 	"canalgo/event"
 )
 
+// A reign is this node's leadership in one term.
+type reign struct {
+	term    cluster.Term
+	members *members
+}
+
 // lead does what only the leader does, until its term ends.
 func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	n.log.Info("leading", "term", term)
+	x := &reign{term: term, members: newMembers(n.cfg.Clock())}
+	n.reign.Store(x)
+	defer n.reign.Store(nil)
 	if err := n.seed(ctx, term); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.assign(ctx, term) })
+	g.Go(func() error { return n.assign(ctx, x) })
+	g.Go(func() error { return n.watchPorts(ctx, x.members) })
 	g.Go(func() error { return n.runSources(ctx, term) })
+	g.Go(func() error { return n.serveAsked(ctx) })
 	g.Go(func() error { return n.keepPositions(ctx, term) })
 	return g.Wait()
 }
@@ -37,6 +48,7 @@ func (n *Node) seed(ctx context.Context, term cluster.Term) error {
 	if err := n.coord.Propose(ctx, term, cluster.SetConfig{Base: 0, Config: n.cfg.Seed}); err != nil {
 		return fmt.Errorf("seed configuration: %w", err)
 	}
+	n.log.Info("a new cluster; run on each further host: ./canalgo -join " + n.cfg.Self.Address + " -token ... (canalgo token prints the token)")
 	return nil
 }
 
@@ -45,42 +57,6 @@ func (n *Node) differs(v cluster.View) []string {
 		return nil
 	}
 	return n.cfg.Differs(v.Config)
-}
-
-// assign gives every duty to a node, and starts the loads that the configuration asks for.
-func (n *Node) assign(ctx context.Context, term cluster.Term) error {
-	for {
-		v, changed := n.coord.View()
-		if todo := Rebalance(v.Duties, []string{n.cfg.ID}, v.Config.Version); len(todo) > 0 {
-			if err := n.coord.Propose(ctx, term, cluster.Assign{Assignments: todo}); err != nil {
-				return fmt.Errorf("assign duties: %w", err)
-			}
-		}
-		if err := n.startLoads(ctx, term, v); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		}
-	}
-}
-
-// startLoads starts the load of each mapping that wants an initial one and never had one, once its stream has a position.
-func (n *Node) startLoads(ctx context.Context, term cluster.Term, v cluster.View) error {
-	for name, m := range v.Config.Mappings {
-		stream := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Stream}
-		load := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Load}
-		if _, started := v.Duties[load]; started || m.Load != "initial" || v.Duties[stream].Position.IsZero() {
-			continue
-		}
-		n.log.Info("load of the rows that exist starts", "duty", load.String())
-		if err := n.coord.Propose(ctx, term, cluster.StartLoad{Source: m.Source, Mapping: name}); err != nil {
-			return fmt.Errorf("start load %s: %w", load, err)
-		}
-	}
-	return nil
 }
 
 // runSources keeps one sourceRun for each source of the configuration.

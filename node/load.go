@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"canalgo/backoff"
 	"canalgo/cluster"
 	"canalgo/event"
 	"canalgo/snapshot"
@@ -22,7 +23,7 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		n.idle(ctx, changed, 0)
 		return nil
 	}
-	stream := cluster.DutyID{Source: r.id.Source, Mapping: r.id.Mapping, Kind: cluster.Stream}
+	stream := streamOf(r.id)
 	if v.Duties[stream].Index == "" && v.Duties[stream].Position.IsZero() || !n.streams(stream) {
 		r.enter(status.Waiting, "its stream", nil)
 		n.idle(ctx, changed, 200*time.Millisecond)
@@ -116,40 +117,21 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, fmt.Errorf("count %s: %w", m.Table(), err)
 	}
-	session := func() (*session, error) {
-		n.mu.Lock()
-		s := n.sources[r.id.Source]
-		n.mu.Unlock()
-		if s == nil {
-			return nil, errNoStream
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.session == nil || s.session.epoch != v.Sources[r.id.Source].Epoch {
-			return nil, errNoStream
-		}
-		return s.session, nil
-	}
-	x, err := session()
+	epoch := v.Sources[r.id.Source].Epoch
+	first, err := n.boundary(ctx, r.id.Source, epoch)
 	if err != nil {
 		return nil, 0, err
 	}
 	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Mapper: m, Sink: out, Begin: n.begin,
 		Boundary: func() (event.Position, error) {
-			x, err := session()
-			if err != nil {
-				return event.Position{}, err
-			}
-			return x.log.Boundary(), nil
+			b, err := n.boundary(ctx, r.id.Source, epoch)
+			return b.End, err
 		},
 		Newest: func() (event.Version, bool) {
-			x, err := session()
-			if err != nil {
-				return 0, false
-			}
-			return x.log.Newest()
+			b, err := n.boundary(ctx, r.id.Source, epoch)
+			return b.Newest, b.Settled && err == nil
 		},
-		Keeper: &keeper{n: n, r: r}, Gate: n.gate(r.id.Mapping), Locks: !x.gtids, Limits: out.Limits(), Log: r.log}, total, nil
+		Keeper: &keeper{n: n, r: r}, Gate: n.gate(r.id.Mapping), Locks: !first.GTIDs, Limits: out.Limits(), Log: r.log}, total, nil
 }
 
 var errNoStream = errors.New("the source's stream is not running")
@@ -177,14 +159,18 @@ func (n *Node) releaseOlder(ctx context.Context, stream cluster.DutyID, first ev
 	return n.propose(ctx, cluster.Release{IDs: ids})
 }
 
-// retry reads the row of a document that was set aside and writes what it is now.
-func (n *Node) retry(ctx context.Context, q cluster.Quarantined) error {
+// retryHere reads the row of a document that was set aside and writes what it is now. This node does the duty.
+func (n *Node) retryHere(ctx context.Context, id uint64) error {
 	v, _ := n.coord.View()
+	q, ok := v.Quarantine[id]
+	if !ok {
+		return fmt.Errorf("quarantine entry %d: %w", id, ErrNotFound)
+	}
 	n.mu.Lock()
 	r := n.duties[q.Duty]
 	n.mu.Unlock()
 	if r == nil {
-		return fmt.Errorf("duty %s is not done by this node", q.Duty)
+		return fmt.Errorf("duty %s is not done by this node, try again", q.Duty)
 	}
 	if len(q.Key) == 0 {
 		return fmt.Errorf("document %s: its row is not known; canalgo load renders it anew", q.Document)
@@ -194,7 +180,7 @@ func (n *Node) retry(ctx context.Context, q cluster.Quarantined) error {
 			if err := n.raiseEpoch(ctx, r, v, &snapshot.HigherError{Document: q.Document, Version: q.Foreign}); err != nil {
 				return err
 			}
-			if err := n.awaitSession(ctx, q.Duty.Source); err != nil {
+			if err := n.awaitStream(ctx, q.Duty.Source); err != nil {
 				return err
 			}
 			v, _ = n.coord.View()
@@ -219,25 +205,17 @@ func (n *Node) retry(ctx context.Context, q cluster.Quarantined) error {
 	return n.propose(ctx, cluster.Release{IDs: []uint64{q.ID}})
 }
 
-// awaitSession waits until the source's stream runs in its newest epoch.
-func (n *Node) awaitSession(ctx context.Context, source string) error {
+// awaitStream waits until the source's stream runs in its newest epoch.
+func (n *Node) awaitStream(ctx context.Context, source string) error {
+	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 	for {
 		v, _ := n.coord.View()
-		n.mu.Lock()
-		s, opened := n.sources[source], n.opened
-		n.mu.Unlock()
-		if s != nil {
-			s.mu.Lock()
-			ready := s.session != nil && s.session.epoch == v.Sources[source].Epoch
-			s.mu.Unlock()
-			if ready {
-				return nil
-			}
+		_, err := n.boundary(ctx, source, v.Sources[source].Epoch)
+		if err == nil || !errors.Is(err, errNoStream) && !errors.Is(err, cluster.ErrNotLeader) {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-opened:
+		if err := wait.Wait(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -6,12 +6,15 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"canalgo/cluster"
 	"canalgo/event"
@@ -30,6 +33,19 @@ type Coordinator interface {
 	Propose(ctx context.Context, term cluster.Term, cmd cluster.Command) error
 	// Verify returns nil only if a quorum confirmed, after the call began, that this node leads in term.
 	Verify(ctx context.Context, term cluster.Term) error
+}
+
+// Membership is a Coordinator that keeps a list of who takes part. Each is for the leader, and can be tried again after an error.
+type Membership interface {
+	// AddNode takes a node in, or notes its new address. Another one of that name is taken out in the same step.
+	AddNode(ctx context.Context, term cluster.Term, name string, n cluster.Node) error
+	// PromoteNode lets a node vote that has caught up.
+	PromoteNode(ctx context.Context, term cluster.Term, name string) error
+	RemoveNode(ctx context.Context, term cluster.Term, name string) error
+	// Transfer has another node lead and returns when this one no longer does.
+	Transfer(ctx context.Context, term cluster.Term) error
+	// Servers lists who takes part, by name.
+	Servers() []cluster.Server
 }
 
 // A Source is one MySQL server. It is safe for several goroutines; streams of different names may run at once.
@@ -117,16 +133,21 @@ type Parts interface {
 
 // Config is what a node is told.
 type Config struct {
-	ID        string
-	Version   string
+	ID        string // its name
+	Version   string // of the program
 	ClusterID string
+	Self      cluster.Node // how the others are to know it
+	Join      []string     // addresses to ask who leads, while nobody has told
+	Peers     Peers
 	// Seed is the configuration of the file given at the start. It is proposed when there is none yet.
 	Seed cluster.Config
 	// Differs says what the file would change, given the replicated configuration.
 	Differs   func(replicated cluster.Config) []string
 	RingBytes int           // of one source's log
 	SaveEvery time.Duration // positions
-	Log       hclog.Logger
+	// Clock is what leases are counted on; it goes on while the host sleeps. nil is the system's.
+	Clock func() time.Duration
+	Log   hclog.Logger
 }
 
 // A Node is one process.
@@ -137,12 +158,16 @@ type Node struct {
 	log   hclog.Logger
 	began time.Time
 
-	draining context.Context // ends when the node is told to stop: feeds end at the next batch
+	draining context.Context // ends when the node is told to stop
 	drain    context.CancelFunc
+	tell     chan struct{}         // a value makes the next renewal come at once
+	asked    chan asked            // feeds that other nodes ask for
+	lease    lease                 // of this node
+	reign    atomic.Pointer[reign] // nil while this node does not lead
+	leaving  atomic.Bool           // the node is to be taken out of the cluster when it has stopped
 
 	mu      sync.Mutex
 	sources map[string]*sourceRun // while this node leads
-	opened  chan struct{}         // closed when a source's session begins or ends
 	duties  map[cluster.DutyID]*dutyRun
 	gates   map[string]*sink.Gate // by mapping
 	clients map[string]*client    // by source
@@ -171,31 +196,43 @@ func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
 	if cfg.SaveEvery <= 0 {
 		cfg.SaveEvery = 200 * time.Millisecond
 	}
-	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(),
-		sources: make(map[string]*sourceRun), opened: make(chan struct{}), duties: make(map[cluster.DutyID]*dutyRun),
+	if cfg.Clock == nil {
+		cfg.Clock = sinceBoot
+	}
+	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), tell: make(chan struct{}, 1), asked: make(chan asked),
+		sources: make(map[string]*sourceRun), duties: make(map[cluster.DutyID]*dutyRun),
 		gates: make(map[string]*sink.Gate), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
 	n.draining, n.drain = context.WithCancel(context.Background())
 	return n, nil
 }
 
-// drainTime is how long a node that is told to stop finishes what is in flight.
-const drainTime = 4 * time.Second
+// sinceBoot reads a clock that goes on while the host is suspended.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // Linux has it since 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
 
-// Run leads and works until ctx ends, then finishes what is in flight, saves the positions and returns.
+// Run takes part until ctx ends, then hands over what it does, finishes what is in flight, and returns.
 func (n *Node) Run(ctx context.Context) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	g, hard := errgroup.WithContext(hard)
 	g.Go(func() error { return n.coord.Run(hard, n.lead) })
+	g.Go(func() error { return n.belong(hard) })
+	g.Go(func() error { return n.keepSession(hard) })
 	g.Go(func() error { return n.work(hard) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
+		case <-n.draining.Done(): // it leaves
 		case <-hard.Done():
 			return nil
 		}
 		n.drain()
-		n.finish(hard)
+		n.handOver(hard)
 		cancel()
 		return nil
 	})
@@ -205,29 +242,10 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, s := range n.sinks {
 		_ = s.Close() // nothing is in flight any more
 	}
-	if ctx.Err() != nil && hard.Err() != nil {
+	if n.draining.Err() != nil && hard.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
-}
-
-// finish waits until the duties have drained and saves where they came to.
-func (n *Node) finish(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	for _, d := range n.running() {
-		select {
-		case <-ctx.Done():
-			n.log.Warn("stopped before everything in flight was written; it will be written again")
-			return
-		case <-d.done:
-		}
-	}
-	if v, _ := n.coord.View(); v.Leading {
-		if err := n.savePositions(ctx, v.Term); err != nil {
-			n.log.Warn("positions not saved at the end", "error", err)
-		}
-	}
 }
 
 func (n *Node) running() []*dutyRun {
@@ -238,23 +256,6 @@ func (n *Node) running() []*dutyRun {
 		out = append(out, d)
 	}
 	return out
-}
-
-// propose replicates a command as the leader.
-func (n *Node) propose(ctx context.Context, cmd cluster.Command) error {
-	v, _ := n.coord.View()
-	if !v.Leading {
-		return cluster.ErrNotLeader
-	}
-	return n.coord.Propose(ctx, v.Term, cmd)
-}
-
-// begin is rule 6: nil while this node may begin a write.
-func (n *Node) begin() error {
-	if v, _ := n.coord.View(); !v.Leading {
-		return cluster.ErrNotLeader
-	}
-	return nil
 }
 
 // gate returns the mapping's gate between its load and its clears.

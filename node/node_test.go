@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"canalgo/cluster"
 	"canalgo/cluster/memory"
 	"canalgo/event"
@@ -38,6 +36,15 @@ type world struct {
 	index   string            // UUID
 	blocked chan struct{}     // writes wait for it when not nil
 	second  *world            // the destination of sink "second"
+	writes  []write
+	repeats int // writes at the version that the document had, or a lower one
+}
+
+// A write is one document that arrived at the destination.
+type write struct {
+	node string
+	id   string
+	at   time.Time
 }
 
 func newWorld() *world {
@@ -178,7 +185,10 @@ func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMe
 func (rule) Nulled() uint64                                  { return 0 }
 
 // destination implements node.Sink and node.Indexer.
-type destination struct{ *world }
+type destination struct {
+	*world
+	node string // that writes
+}
 
 func (d destination) Write(ctx context.Context, changes []mapping.Change) error {
 	d.mu.Lock()
@@ -198,6 +208,10 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 		if c.ID == d.refuse {
 			partial.Rejected = append(partial.Rejected, sink.Rejection{Change: c, Reason: "strict"})
 			continue
+		}
+		d.writes = append(d.writes, write{node: d.node, id: c.ID, at: time.Now()})
+		if d.docs[c.ID] >= c.Version {
+			d.repeats++
 		}
 		d.docs[c.ID] = max(d.docs[c.ID], c.Version)
 	}
@@ -241,12 +255,15 @@ func (d destination) CreateIndex(context.Context, string, []byte) (string, error
 	return d.index, nil
 }
 
-type parts struct{ *world }
+type parts struct {
+	*world
+	node string
+}
 
-func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source(p), nil }
+func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source{p.world}, nil }
 func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	if name == "second" {
-		return destination{p.second}, nil
+		return destination{p.second, p.node}, nil
 	}
 	return destination(p), nil
 }
@@ -271,24 +288,7 @@ func start(t *testing.T, w *world, members *memory.Cluster, load string) (*node.
 
 func startWith(t *testing.T, w *world, members *memory.Cluster, c cluster.Config) (*node.Node, func()) {
 	t.Helper()
-	n, err := node.New(node.Config{ID: "n1", Version: "test", Seed: c, RingBytes: 20_000, Log: hclog.NewNullLogger()}, members.Member(0), parts{w})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- n.Run(ctx) }()
-	var once sync.Once
-	stop := func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("run: %v", err)
-			}
-		})
-	}
-	t.Cleanup(stop)
-	return n, stop
+	return newNetwork().start(t, w, members.Member(0), "n1", c)
 }
 
 // eventually waits, in virtual time, for a condition.
@@ -364,7 +364,7 @@ func TestPauseAndResume(t *testing.T) {
 			if err := n.SetPaused(t.Context(), what, true); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "paused", func() bool { d, _ := n.Report().Duty("shop/user"); return d.Stage == status.Paused })
+			eventually(t, "paused", func() bool { d, _ := n.Report(t.Context()).Duty("shop/user"); return d.Stage == status.Paused })
 			w.commit(what)
 			time.Sleep(10 * time.Second)
 			if _, ok := w.document(what); ok {
@@ -388,7 +388,7 @@ func TestInitialLoadWritesRowsAndSweeps(t *testing.T) {
 		w.docs["orphan"] = 1
 		w.index = "adopted"
 		n, _ := start(t, w, memory.New("n1"), "initial")
-		eventually(t, "load done", func() bool { d, _ := n.Report().Duty("shop/user#load"); return d.Stage == status.Done })
+		eventually(t, "load done", func() bool { d, _ := n.Report(t.Context()).Duty("shop/user#load"); return d.Stage == status.Done })
 		if !has(w, "a", "b")() || has(w, "orphan")() {
 			t.Errorf("documents: %v", w.docs)
 		}
@@ -431,10 +431,10 @@ func TestLostPositionNeedsALoad(t *testing.T) {
 		w.mu.Unlock()
 		w.commit("missed")
 		eventually(t, "needs load", func() bool {
-			d, _ := n.Report().Duty("shop/user")
+			d, _ := n.Report(t.Context()).Duty("shop/user")
 			return d.Stage == status.NeedsLoad && strings.Contains(d.LastError, "purged")
 		})
-		if !n.Report().Stuck() {
+		if !n.Report(t.Context()).Stuck() {
 			t.Error("the report does not say that something is stuck")
 		}
 		w.mu.Lock()
@@ -463,8 +463,8 @@ func TestStuckSinkDoesNotHoldUpAnother(t *testing.T) {
 		c.Mappings["copy"] = m
 		n, _ := startWith(t, w, memory.New("n1"), c)
 		eventually(t, "both stream", func() bool {
-			a, _ := n.Report().Duty("shop/user")
-			b, _ := n.Report().Duty("shop/copy")
+			a, _ := n.Report(t.Context()).Duty("shop/user")
+			b, _ := n.Report(t.Context()).Duty("shop/copy")
 			return a.Stage == status.Idle && b.Stage == status.Idle
 		})
 		var all []string
@@ -482,7 +482,7 @@ func TestStuckSinkDoesNotHoldUpAnother(t *testing.T) {
 		eventually(t, "the second sink has all", has(w.second, append(all, "later")...))
 		w.commit("last")
 		eventually(t, "both go on", func() bool { return has(w, "last")() && has(w.second, "last")() })
-		eventually(t, "no catch-up is left", func() bool { return n.Report().Sources[0].CatchUps == 0 })
+		eventually(t, "no catch-up is left", func() bool { return n.Report(t.Context()).Sources[0].CatchUps == nil })
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if len(w.starts) < 2 {
@@ -499,7 +499,7 @@ func TestMissingIndexNeedsALoad(t *testing.T) {
 		w.mu.Lock()
 		w.index = "other"
 		w.mu.Unlock()
-		eventually(t, "needs load", func() bool { d, _ := n.Report().Duty("shop/user"); return d.Stage == status.NeedsLoad })
+		eventually(t, "needs load", func() bool { d, _ := n.Report(t.Context()).Duty("shop/user"); return d.Stage == status.NeedsLoad })
 	})
 }
 
@@ -536,7 +536,8 @@ func TestRebalance(t *testing.T) {
 		duties[id] = d
 	}
 	nodes := []string{"a", "b", "c"}
-	first := node.Rebalance(duties, nodes, 1)
+	able := func(string, cluster.DutyID) bool { return false }
+	first := node.Rebalance(duties, nodes, 1, able)
 	count := map[string]int{}
 	for id, a := range first {
 		count[a.Node]++
@@ -545,10 +546,10 @@ func TestRebalance(t *testing.T) {
 	if count["a"] != 4 || count["b"] != 4 || count["c"] != 4 {
 		t.Errorf("spread %v, want 4 each", count)
 	}
-	if again := node.Rebalance(duties, nodes, 1); len(again) != 0 {
+	if again := node.Rebalance(duties, nodes, 1, able); len(again) != 0 {
 		t.Errorf("moved without a reason: %v", again)
 	}
-	moved := node.Rebalance(duties, []string{"a", "c"}, 1)
+	moved := node.Rebalance(duties, []string{"a", "c"}, 1, able)
 	if len(moved) != 4 {
 		t.Errorf("%d duties moved when b left, want its 4", len(moved))
 	}

@@ -6,45 +6,95 @@ import (
 	"canalgo/cluster"
 )
 
-// Rebalance says who does what: a pure function of the duties, the nodes and the present assignments. A duty stays where it is
-// while its node lives; a load goes where its mapping's stream is, because they share a gate; the others go to the node
-// with the fewest duties. It returns what changes.
-func Rebalance(duties map[cluster.DutyID]cluster.Duty, nodes []string, configVersion uint64) map[cluster.DutyID]cluster.Assignment {
+// Rebalance says who does what: a pure function of the duties, the nodes that can take some, and the present assignments. It
+// returns what changes.
+//
+// A stream stays where it is while its node can do it and has at most one more than another; the others go to the node with the
+// fewest. A load goes where its mapping's stream is, because they share a gate. cannot reports that a node is not able to do a
+// duty while others may be: the duty moves when there is one that is.
+func Rebalance(duties map[cluster.DutyID]cluster.Duty, nodes []string, configVersion uint64, cannot func(node string, id cluster.DutyID) bool) map[cluster.DutyID]cluster.Assignment {
 	if len(nodes) == 0 {
 		return nil
 	}
-	ids := make([]cluster.DutyID, 0, len(duties))
+	nodes = slices.Sorted(slices.Values(nodes))
+	p := plan{duties: duties, nodes: nodes, cannot: cannot, at: make(map[cluster.DutyID]string), count: make(map[string]int)}
 	for id := range duties {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, cluster.DutyID.Compare) // streams come before their loads
-	load := make(map[string]int)
-	at := make(map[cluster.DutyID]string)
-	for _, id := range ids {
-		if node := duties[id].Assignment.Node; slices.Contains(nodes, node) {
-			at[id] = node
-			load[node]++
+		if id.Kind == cluster.Stream {
+			p.streams = append(p.streams, id)
 		}
 	}
-	for _, id := range ids {
-		stream := cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
-		if id.Kind == cluster.Load && at[stream] != "" {
-			at[id] = at[stream]
-			continue
-		}
-		if at[id] != "" {
-			continue
-		}
-		least := slices.MinFunc(slices.Sorted(slices.Values(nodes)), func(a, b string) int { return load[a] - load[b] })
-		at[id] = least
-		load[least]++
-	}
+	slices.SortFunc(p.streams, cluster.DutyID.Compare)
+	p.keep()
+	p.fill()
+	p.level()
 	changes := make(map[cluster.DutyID]cluster.Assignment)
-	for _, id := range ids {
-		have := duties[id].Assignment
-		if have.Node != at[id] || have.ConfigVersion != configVersion {
-			changes[id] = cluster.Assignment{Node: at[id], Epoch: have.Epoch + 1, ConfigVersion: configVersion}
+	for id, duty := range duties {
+		stream := cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
+		have, want := duty.Assignment, p.at[stream]
+		if have.Node != want || have.ConfigVersion != configVersion {
+			changes[id] = cluster.Assignment{Node: want, Epoch: have.Epoch + 1, ConfigVersion: configVersion}
 		}
 	}
 	return changes
+}
+
+// A plan is an assignment of streams that is being made.
+type plan struct {
+	duties  map[cluster.DutyID]cluster.Duty
+	nodes   []string
+	cannot  func(string, cluster.DutyID) bool
+	streams []cluster.DutyID // in order
+	at      map[cluster.DutyID]string
+	count   map[string]int
+}
+
+// keep leaves streams where they are, but for those whose node is not there, or cannot while another can.
+func (p *plan) keep() {
+	for _, id := range p.streams {
+		node := p.duties[id].Assignment.Node
+		if slices.Contains(p.nodes, node) && !(p.cannot(node, id) && len(p.able(id)) > 0) {
+			p.put(id, node)
+		}
+	}
+}
+
+func (p *plan) put(id cluster.DutyID, node string) {
+	p.at[id] = node
+	p.count[node]++
+}
+
+// able returns the nodes that can do a duty as far as anybody knows.
+func (p *plan) able(id cluster.DutyID) []string {
+	return slices.DeleteFunc(slices.Clone(p.nodes), func(node string) bool { return p.cannot(node, id) })
+}
+
+// fill gives the others to the node with the fewest.
+func (p *plan) fill() {
+	for _, id := range p.streams {
+		if p.at[id] != "" {
+			continue
+		}
+		nodes := p.able(id)
+		if len(nodes) == 0 {
+			nodes = p.nodes
+		}
+		p.put(id, slices.MinFunc(nodes, func(a, b string) int { return p.count[a] - p.count[b] }))
+	}
+}
+
+// level moves streams from the node with the most to the one with the fewest until they differ by one at most.
+func (p *plan) level() {
+	byCount := func(a, b string) int { return p.count[a] - p.count[b] }
+	for range p.streams {
+		most, least := slices.MaxFunc(p.nodes, byCount), slices.MinFunc(p.nodes, byCount)
+		if p.count[most]-p.count[least] < 2 {
+			return
+		}
+		i := slices.IndexFunc(p.streams, func(id cluster.DutyID) bool { return p.at[id] == most && !p.cannot(least, id) })
+		if i < 0 {
+			return
+		}
+		p.count[most]--
+		p.put(p.streams[i], least)
+	}
 }

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,27 +39,145 @@ func (r *rate) observe(count uint64) float64 {
 	return r.per
 }
 
-// Report returns what the node knows now.
-func (n *Node) Report() status.Report {
+// Report returns what the cluster does now, as far as its nodes answer this one within a second.
+func (n *Node) Report(ctx context.Context) status.Report {
 	v, _ := n.coord.View()
+	here := n.localReport()
+	others := n.ask(ctx, v)
+	r := here
+	r.Nodes, r.Duties = nil, nil
+	reports := map[string]status.Report{n.cfg.ID: here}
+	for name, a := range others {
+		if a.err == nil {
+			reports[name] = a.report
+		}
+	}
+	for _, name := range sortedKeys(v.Nodes) {
+		r.Nodes = append(r.Nodes, reportNode(v, name, reports, others[name].err))
+	}
+	r.Tolerates = n.tolerates(v, r.Nodes)
+	if led, ok := reports[v.Leader]; ok {
+		r.Sources = led.Sources
+	}
+	for _, id := range sortedDuties(v) {
+		r.Duties = append(r.Duties, mergeDuty(id.String(), v.Duties[id].Assignment.Node, reports, reports[v.Leader]))
+	}
+	r.Problems = problems(r)
+	r.Healthy = len(r.Problems) == 0
+	return r
+}
+
+// An answer is what another node reports.
+type answer struct {
+	report status.Report
+	err    error
+}
+
+// askTime is how long a report waits for the other nodes.
+const askTime = time.Second
+
+// ask asks every other node for what it does.
+func (n *Node) ask(ctx context.Context, v cluster.View) map[string]answer {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	out := make(map[string]answer)
+	for name, node := range v.Nodes {
+		if name == n.cfg.ID {
+			continue
+		}
+		asking.Go(func() {
+			var a answer
+			a.err = Call(ctx, n.cfg.Peers, node.Address, callReport, none{}, &a.report)
+			mu.Lock()
+			defer mu.Unlock()
+			out[name] = a
+		})
+	}
+	asking.Wait()
+	return out
+}
+
+func reportNode(v cluster.View, name string, reports map[string]status.Report, err error) status.Node {
+	known := v.Nodes[name]
+	out := status.Node{Name: name, Address: known.Address, HTTP: known.HTTP, Version: known.Version, State: status.NodeUnreachable}
+	if r, ok := reports[name]; ok && len(r.Nodes) == 1 {
+		out = r.Nodes[0]
+	} else if err != nil {
+		out.LastError = err.Error()
+	}
+	return out
+}
+
+// tolerates returns how many of the nodes that vote and work can fail.
+func (n *Node) tolerates(v cluster.View, nodes []status.Node) *int {
+	m, ok := n.coord.(Membership)
+	if !ok || v.Leader == "" {
+		return nil
+	}
+	all, work := voters(m), 0
+	for i := range nodes {
+		nodes[i].Votes = slices.Contains(all, nodes[i].Name)
+		if nodes[i].Votes && nodes[i].State != status.NodeUnreachable {
+			work++
+		}
+	}
+	left := max(0, work-(len(all)/2+1))
+	return &left
+}
+
+// mergeDuty puts together what the node that does a duty says and what the leader knows of it.
+func mergeDuty(id, node string, reports map[string]status.Report, led status.Report) status.Duty {
+	from, known := reports[node]
+	out, ok := from.Duty(id)
+	at, ledOK := led.Duty(id)
+	switch {
+	case !ok && ledOK:
+		out = at
+	case !ok:
+		out = status.Duty{ID: id, Node: node, Stage: status.Waiting}
+	}
+	if node != "" && !known {
+		out.Stage, out.WaitingFor = status.Waiting, "node "+node+", which does not answer"
+	}
+	if ledOK {
+		out.LagSeconds, out.LagBytes = at.LagSeconds, at.LagBytes
+	}
+	if out.Stage == status.Reading && out.Counters.InFlight == 0 && out.LagSeconds != nil && *out.LagSeconds == 0 {
+		out.Stage = status.Idle
+	}
+	return out
+}
+
+func sortedDuties(v cluster.View) []cluster.DutyID {
+	return slices.SortedFunc(maps.Keys(v.Duties), cluster.DutyID.Compare)
+}
+
+// localReport returns what this node does, without asking anybody. Its duties are those that it does, and as the leader all.
+func (n *Node) localReport() status.Report {
+	v, _ := n.coord.View()
+	self := status.Node{Name: n.cfg.ID, Address: n.cfg.Self.Address, HTTP: n.cfg.Self.HTTP, Version: n.cfg.Version, Started: n.began, State: status.NodeWorks,
+		Leads: v.Leading, Term: uint64(v.Term), Applied: v.Applied, StateHash: v.Hash(), LeaseSeconds: max(0, n.lease.left(n.cfg.Clock()).Seconds())}
+	switch {
+	case n.draining.Err() != nil:
+		self.State = status.NodeDrains
+	case self.LeaseSeconds == 0:
+		self.State = status.NodeNoLease
+	}
 	r := status.Report{Time: time.Now(), Node: n.cfg.ID, Version: n.cfg.Version, Started: n.began, ClusterID: n.cfg.ClusterID, Leader: v.Leader,
-		Term: uint64(v.Term), Applied: v.Applied, StateHash: v.Hash(), ConfigVersion: v.Config.Version, Quarantine: len(v.Quarantine)}
+		Term: uint64(v.Term), Applied: v.Applied, StateHash: self.StateHash, ConfigVersion: v.Config.Version, Quarantine: len(v.Quarantine), Nodes: []status.Node{self}}
 	if v.Config.Version > 0 {
 		r.ConfigDiffers = n.differs(v)
 	}
 	for _, name := range sortedKeys(v.Config.Sources) {
 		r.Sources = append(r.Sources, n.reportSource(v, name))
 	}
-	ids := make([]cluster.DutyID, 0, len(v.Duties))
-	for id := range v.Duties {
-		ids = append(ids, id)
+	for _, id := range sortedDuties(v) {
+		if v.Leading || v.Duties[id].Assignment.Node == n.cfg.ID {
+			r.Duties = append(r.Duties, n.reportDuty(v, id))
+		}
 	}
-	slices.SortFunc(ids, cluster.DutyID.Compare)
-	for _, id := range ids {
-		r.Duties = append(r.Duties, n.reportDuty(v, id))
-	}
-	r.Problems = problems(r)
-	r.Healthy = len(r.Problems) == 0
 	return r
 }
 
@@ -86,6 +207,16 @@ func problems(r status.Report) []string {
 			out = append(out, fmt.Sprintf("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60))
 		}
 	}
+	for _, node := range r.Nodes {
+		switch node.State {
+		case status.NodeUnreachable:
+			out = append(out, fmt.Sprintf("node %s does not answer: %s; start it again, or canalgo remove %s", node.Name, node.LastError, node.Name))
+		case status.NodeNoLease:
+			if r.Leader != "" {
+				out = append(out, fmt.Sprintf("node %s has no lease: the leader does not hear it; it begins no write", node.Name))
+			}
+		}
+	}
 	for _, d := range r.Duties {
 		switch {
 		case d.Stage.Stuck():
@@ -102,9 +233,7 @@ func problems(r status.Report) []string {
 
 func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	out := status.Source{Name: name, Epoch: v.Sources[name].Epoch, State: status.SourceConnecting, Since: n.began}
-	n.mu.Lock()
-	s := n.sources[name]
-	n.mu.Unlock()
+	s := n.source(name)
 	if s == nil {
 		return out
 	}
@@ -116,7 +245,11 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	if s.server.GTIDs {
 		out.GTIDMode = "on"
 	}
-	out.CatchUps = s.catchUps
+	for id, c := range s.catchUps {
+		out.CatchUps = append(out.CatchUps, status.CatchUp{Duty: id.String(), From: c.from.String(), Since: c.since})
+	}
+	slices.SortFunc(out.CatchUps, func(a, b status.CatchUp) int { return strings.Compare(a.Duty, b.Duty) })
+	out.CaughtUp = s.caughtUp
 	s.retention(v, &out)
 	if s.source == nil || s.session == nil {
 		return out
@@ -184,13 +317,17 @@ func (s *sourceRun) retention(v cluster.View, out *status.Source) {
 
 func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	d := v.Duties[id]
-	out := status.Duty{ID: id.String(), Kind: string(id.Kind), Node: d.Assignment.Node, Epoch: uint64(d.Assignment.Epoch), Stage: status.Waiting, WaitingFor: "a node"}
+	out := status.Duty{ID: id.String(), Kind: string(id.Kind), Node: d.Assignment.Node, Epoch: uint64(d.Assignment.Epoch),
+		Config: d.Assignment.ConfigVersion, Stage: status.Waiting, WaitingFor: "a node"}
 	if !d.Position.IsZero() {
 		out.Position, out.Version = d.Position.String(), d.Position.Version().String()
 	}
 	n.mu.Lock()
 	r, s := n.duties[id], n.sources[id.Source]
 	n.mu.Unlock()
+	if id.Kind == cluster.Stream && s != nil {
+		reportLag(&out, s, id, s.position(id, d.Position))
+	}
 	if r == nil {
 		return out
 	}
@@ -212,9 +349,6 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	if d.Load != nil {
 		out.Load = r.reportLoad(d.Load)
 		out.RowsPerSecond = out.Load.RowsPerSecond
-	}
-	if id.Kind == cluster.Stream && s != nil {
-		reportLag(&out, s, s.position(id, d.Position), p)
 	}
 	return out
 }
@@ -248,37 +382,24 @@ func (r *dutyRun) reportLoad(l *cluster.LoadState) *status.Load {
 }
 
 // reportLag compares what the destination has with what the source has.
-func reportLag(out *status.Duty, s *sourceRun, reached event.Position, p sink.Progress) {
+func reportLag(out *status.Duty, s *sourceRun, id cluster.DutyID, reached event.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.feeds[mustStream(out.ID)]; f != nil {
-		reached = f.cursor.Position() // ahead of what is saved
+	if f := s.feeds[id]; f != nil {
+		reached = f.Position() // ahead of what is saved
 	}
 	if s.session == nil {
 		return
 	}
 	end := s.session.log.Boundary()
-	progress := s.source.Progress(shared)
-	behind := reached.Before(end)
 	var lag float64
-	if behind {
+	if reached.Before(end) {
 		lag = max(0, time.Since(reached.Time).Seconds())
 	} else {
-		lag = s.lagSeconds(reached, progress)
+		lag = s.lagSeconds(reached, s.source.Progress(shared))
 	}
 	out.LagSeconds = &lag
 	if bytes, ok := s.bytesBehind(reached); ok {
 		out.LagBytes = &bytes
 	}
-	if out.Stage == status.Reading && !behind && p.InFlight == 0 && lag == 0 {
-		out.Stage = status.Idle
-	}
-}
-
-func mustStream(id string) cluster.DutyID {
-	d, err := cluster.ParseDutyID(id)
-	if err != nil {
-		panic(err) // it was printed by String
-	}
-	return d
 }

@@ -17,7 +17,6 @@ import (
 	"canalgo/cluster"
 	"canalgo/event"
 	"canalgo/relay"
-	"canalgo/sink"
 	"canalgo/status"
 )
 
@@ -33,6 +32,7 @@ type sourceRun struct {
 	mu       sync.Mutex
 	session  *session
 	feeds    map[cluster.DutyID]*dutyFeed
+	held     map[cluster.DutyID]bool           // are about to move: no feed is opened for them
 	last     map[cluster.DutyID]event.Position // where closed feeds had come to; their save may still be missing
 	state    status.SourceState
 	since    time.Time
@@ -42,8 +42,18 @@ type sourceRun struct {
 	server   Server
 	files    []LogFile
 	keeps    time.Duration
-	catchUps int
+	catchUps map[cluster.DutyID]catchUp
+	caughtUp uint64 // catch-ups that have ended
 	kick     chan struct{}
+
+	tables   map[string]event.TableName // of the mappings, in the configuration of version tablesOf
+	tablesOf uint64
+}
+
+// A catchUp is a private stream of a duty that fell behind.
+type catchUp struct {
+	since time.Time
+	from  event.Position
 }
 
 // shared names the stream that all duties of a source read, to the server; a catch-up's name is its duty's.
@@ -59,7 +69,8 @@ type session struct {
 
 func newSourceRun(n *Node, name string, c cluster.SourceConfig, term cluster.Term) *sourceRun {
 	return &sourceRun{n: n, name: name, cfg: c, term: term, log: n.log.With("source", name), since: time.Now(), state: status.SourceConnecting,
-		feeds: make(map[cluster.DutyID]*dutyFeed), last: make(map[cluster.DutyID]event.Position), kick: make(chan struct{}, 1)}
+		feeds: make(map[cluster.DutyID]*dutyFeed), held: make(map[cluster.DutyID]bool), last: make(map[cluster.DutyID]event.Position),
+		catchUps: make(map[cluster.DutyID]catchUp), kick: make(chan struct{}, 1)}
 }
 
 // run follows the source until ctx ends.
@@ -133,28 +144,40 @@ func (s *sourceRun) stopped() bool {
 
 func (s *sourceRun) setSession(x *session) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.session = x
-	s.mu.Unlock()
-	s.n.mu.Lock()
-	close(s.n.opened)
-	s.n.opened = make(chan struct{})
-	s.n.mu.Unlock()
 }
 
 // active returns the tables of the stream duties of the source that are not paused.
 func (s *sourceRun) active(v cluster.View) map[cluster.DutyID]event.TableName {
+	tables := s.mapped(v)
 	out := make(map[cluster.DutyID]event.TableName)
 	for id, d := range v.Duties {
-		if id.Source != s.name || id.Kind != cluster.Stream || d.Assignment.Node == "" || paused(v, id) {
-			continue
+		table, ok := tables[id.Mapping]
+		if ok && id.Source == s.name && id.Kind == cluster.Stream && d.Assignment.Node != "" && !paused(v, id) {
+			out[id] = table
 		}
-		m, err := s.n.parts.Mapping(id.Mapping, v.Config.Mappings[id.Mapping], s.cfg)
-		if err != nil {
-			continue // its duty says why
-		}
-		out[id] = m.Table()
 	}
 	return out
+}
+
+// mapped returns the table of each mapping of the source. One whose rule cannot be followed is left out: its duty says why.
+func (s *sourceRun) mapped(v cluster.View) map[string]event.TableName {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tables != nil && s.tablesOf == v.Config.Version {
+		return s.tables
+	}
+	s.tables, s.tablesOf = make(map[string]event.TableName), v.Config.Version
+	for name, mc := range v.Config.Mappings {
+		if mc.Source != s.name {
+			continue
+		}
+		if m, err := s.n.parts.Mapping(name, mc, s.cfg); err == nil {
+			s.tables[name] = m.Table()
+		}
+	}
+	return s.tables
 }
 
 func paused(v cluster.View, id cluster.DutyID) bool {
@@ -351,7 +374,7 @@ func (s *sourceRun) reached() map[cluster.DutyID]event.Position {
 	defer s.mu.Unlock()
 	out := maps.Clone(s.last)
 	for id, f := range s.feeds {
-		out[id] = f.cursor.Position()
+		out[id] = f.Position()
 	}
 	return out
 }
@@ -372,109 +395,4 @@ func (s *sourceRun) watchFiles(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-var _ sink.Feed = (*dutyFeed)(nil)
-
-// A dutyFeed is a duty's feed on the leader itself: a cursor of the shared log, or of a private one while it catches up.
-type dutyFeed struct {
-	s        *sourceRun
-	id       cluster.DutyID
-	cursor   *relay.Cursor
-	log      *relay.Log // of the session
-	draining context.Context
-	close    func()
-}
-
-// open opens a duty's feed in the present session; ok is false when there is none for it.
-func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Position) (*dutyFeed, bool, error) {
-	from := s.position(id, saved)
-	s.mu.Lock()
-	x := s.session
-	s.mu.Unlock()
-	if x == nil || from.Epoch != x.epoch {
-		return nil, false, nil
-	}
-	table, ok := x.duties[id]
-	if !ok {
-		return nil, false, nil
-	}
-	want := func(t event.TableName) bool { return t == table }
-	f := &dutyFeed{s: s, id: id, log: x.log, draining: s.n.draining, close: func() {}}
-	cursor, err := x.log.NewCursor(from, want)
-	if errors.Is(err, relay.ErrBehind) {
-		cursor, err = s.catchUp(ctx, f, from, want)
-	}
-	if err != nil {
-		return nil, true, err
-	}
-	f.cursor = cursor
-	s.mu.Lock()
-	s.feeds[id] = f
-	s.mu.Unlock()
-	return f, true, nil
-}
-
-// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
-func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
-	stream := f.id.String()
-	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
-	if err != nil {
-		return nil, err
-	}
-	cursor, err := private.NewCursor(from, want)
-	if err != nil {
-		return nil, err
-	}
-	cursor.Until = f.log.Holds
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
-	s.countCatchUps(1)
-	go func() {
-		defer close(done)
-		private.Close(s.source.Stream(ctx, stream, from, want, private.Append))
-	}()
-	f.close = func() {
-		cancel()
-		<-done
-		s.countCatchUps(-1)
-		s.log.Info("catch-up ends", "duty", stream)
-	}
-	return cursor, nil
-}
-
-func (s *sourceRun) countCatchUps(by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.catchUps += by
-}
-
-// Next implements sink.Feed. It ends the feed when the node is told to stop.
-func (f *dutyFeed) Next(ctx context.Context) (event.Batch, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(f.draining, cancel)()
-	b, err := f.cursor.Next(ctx)
-	if err != nil && f.draining.Err() != nil {
-		return event.Batch{}, io.EOF
-	}
-	return b, err
-}
-
-// Ack implements sink.Feed.
-func (f *dutyFeed) Ack(ctx context.Context, seq uint64) error { return f.cursor.Ack(ctx, seq) }
-
-// Newest implements sink.Feed. The shared stream is ahead of a catch-up.
-func (f *dutyFeed) Newest() (event.Version, bool) { return f.log.Newest() }
-
-// Close implements sink.Feed and keeps the position that was reached.
-func (f *dutyFeed) Close() error {
-	err := f.cursor.Close()
-	f.close()
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	f.s.last[f.id] = f.cursor.Position()
-	delete(f.s.feeds, f.id)
-	return err
 }

@@ -14,6 +14,7 @@ import (
 	"canalgo/backoff"
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/relay"
 	"canalgo/sink"
 	"canalgo/snapshot"
 	"canalgo/status"
@@ -110,6 +111,9 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 		switch {
 		case err == nil, ctx.Err() != nil:
 			wait.Reset()
+		case errors.Is(err, errNoLease):
+			r.enter(status.Waiting, "the leader", nil)
+			_ = wait.Wait(ctx)
 		case errors.As(err, &stop):
 			if r.enter(stageOf(err), "", err) {
 				r.log.Error("stopped", "error", err)
@@ -124,11 +128,8 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 	}
 }
 
-// errNeedsLoad marks a StopError that only a load cures.
-var errNeedsLoad = errors.New("needs load")
-
 func stageOf(err error) status.Stage {
-	if errors.Is(err, errNeedsLoad) {
+	if errors.Is(err, relay.ErrNeedsLoad) {
 		return status.NeedsLoad
 	}
 	return status.Stopped
@@ -148,6 +149,17 @@ func (n *Node) idle(ctx context.Context, changed <-chan struct{}, d time.Duratio
 	case <-n.draining.Done():
 	case <-changed:
 	case <-after:
+	}
+}
+
+// idleBriefly waits for something that nobody announces.
+func (n *Node) idleBriefly(ctx context.Context) {
+	timer := time.NewTimer(100 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-n.draining.Done():
+	case <-timer.C:
 	}
 }
 
@@ -238,34 +250,8 @@ func sum(a, b sink.Progress) sink.Progress {
 	return b
 }
 
-// openFeed waits for a session of the duty's source and opens the feed. nil says that the view has moved on.
-func (n *Node) openFeed(ctx context.Context, r *dutyRun) (*dutyFeed, error) {
-	n.mu.Lock()
-	s, opened := n.sources[r.id.Source], n.opened
-	n.mu.Unlock()
-	if s != nil {
-		v, _ := n.coord.View()
-		feed, ok, err := s.open(ctx, r.id, v.Duties[r.id].Position)
-		if err != nil || ok {
-			return feed, err
-		}
-		if lost, why := s.lostPosition(); lost {
-			return nil, needsLoad(why)
-		}
-	}
-	r.enter(status.Waiting, "source "+r.id.Source, nil)
-	n.idle(ctx, opened, 0)
-	return nil, nil
-}
-
-func (s *sourceRun) lostPosition() (bool, string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lost, s.err
-}
-
 func needsLoad(reason string) error {
-	return errors.Join(&event.StopError{Reason: reason, Fix: "canalgo load starts again from the rows that are there"}, errNeedsLoad)
+	return errors.Join(&event.StopError{Reason: reason, Fix: "canalgo load starts again from the rows that are there"}, relay.ErrNeedsLoad)
 }
 
 // ensureIndex creates the index at the mapping's first start, and later only checks that it is still the same one.
@@ -297,7 +283,7 @@ func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping,
 	default:
 		r.log.Info("index was there already and is used", "index", m.Index())
 	}
-	if err := n.propose(ctx, cluster.SetIndex{Duty: r.id, UUID: uuid}); err != nil {
+	if err := n.propose(ctx, cluster.SetIndex{Duty: r.id, UUID: uuid, Epoch: r.assignment.Epoch}); err != nil {
 		return fmt.Errorf("note index %s: %w", m.Index(), err)
 	}
 	return nil
@@ -339,7 +325,7 @@ type keeper struct {
 
 // SetAside implements sink.Keeper.
 func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
-	duty := cluster.DutyID{Source: k.r.id.Source, Mapping: k.r.id.Mapping, Kind: cluster.Stream}
+	duty := streamOf(k.r.id)
 	entries := make([]cluster.Quarantined, len(refusals))
 	for i, f := range refusals {
 		entries[i] = cluster.Quarantined{Duty: duty, Index: f.Index, Document: f.Document, Version: f.Version, Foreign: f.Foreign,
@@ -372,16 +358,29 @@ func (k *keeper) describe(e *cluster.Quarantined, row *event.Row) {
 	for i, lit := range key {
 		e.Key = append(e.Key, row.Table.Columns[row.Table.Key[i]].Name+"="+lit)
 	}
-	n := k.n
-	n.mu.Lock()
-	s := n.sources[k.r.id.Source]
-	n.mu.Unlock()
-	if s != nil {
-		s.mu.Lock()
-		if f := s.feeds[e.Duty]; f != nil {
-			e.Position = f.cursor.Position()
-			e.Position.GTIDs = ""
-		}
-		s.mu.Unlock()
+	if at, ok := k.n.reached(e.Duty); ok {
+		e.Position = at
 	}
+}
+
+// streamOf returns the stream duty of a duty's mapping.
+func streamOf(id cluster.DutyID) cluster.DutyID {
+	return cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
+}
+
+// reached returns the end of the newest batch that a stream duty of this node has taken from its feed.
+func (n *Node) reached(id cluster.DutyID) (event.Position, bool) {
+	n.mu.Lock()
+	r := n.duties[id]
+	n.mu.Unlock()
+	if r == nil {
+		return event.Position{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.worker == nil {
+		return event.Position{}, false
+	}
+	p := r.worker.Progress().Reached
+	return p, !p.IsZero()
 }
