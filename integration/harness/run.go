@@ -51,43 +51,81 @@ func Binary() (string, error) {
 
 // A Node is one canalgo with its folder. Its methods may be called from several goroutines.
 type Node struct {
+	Name string
 	Dir  string // holds config.toml, data and canalgo.log
 	HTTP string // host:port, the same over restarts
+	Port string // host:port of the node port, the same over restarts
 
 	binary string
+	args   []string // that it is started with
+	env    []string // beside those of this process
 	client *http.Client
 
 	process process.Process
 }
 
-// New writes dir/config.toml: sections, which must not hold [node], behind a [node] with a data folder below dir and a free
-// loopback port. Nothing runs yet.
+// New writes dir/config.toml: sections, which must not hold [node], behind a [node] with a data folder below dir and free
+// loopback ports. Nothing runs yet.
 func New(dir, sections string) (*Node, error) {
+	n, err := newNode(dir, "n1")
+	if err != nil {
+		return nil, err
+	}
+	n.args = []string{"-config", n.Config()}
+	return n, n.Configure(sections)
+}
+
+// Joining returns a node that joins a cluster and is told nothing but that. Nothing runs yet.
+func Joining(dir, name, token string, join ...string) (*Node, error) {
+	n, err := newNode(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	n.args = []string{"-join", strings.Join(join, ","), "-id", name, "-data", n.Data(), "-http", n.HTTP, "-listen", n.Port}
+	n.env = []string{"CANALGO_TOKEN=" + token}
+	return n, os.MkdirAll(dir, 0o755)
+}
+
+func newNode(dir, name string) (*Node, error) {
 	binary, err := Binary()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freePorts(2)
 	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+		return nil, err
 	}
-	defer l.Close()
-	n := &Node{Dir: dir, HTTP: l.Addr().String(), binary: binary, client: &http.Client{Timeout: 5 * time.Second}}
+	n := &Node{Name: name, Dir: dir, HTTP: ports[0], Port: ports[1], binary: binary, client: &http.Client{Timeout: 5 * time.Second}}
 	n.process = process.Process{
-		Name: "canalgo",
+		Name: "canalgo " + name,
 		Log:  n.LogFile(),
 		Command: func() *exec.Cmd {
-			cmd := exec.Command(n.binary, "-config", n.Config())
+			cmd := exec.Command(n.binary, n.args...)
 			cmd.Dir = n.Dir
+			cmd.Env = append(os.Environ(), n.env...)
 			return cmd
 		},
 	}
-	return n, n.Configure(sections)
+	return n, nil
+}
+
+// freePorts finds loopback ports that nobody listens on.
+func freePorts(count int) ([]string, error) {
+	var ports []string
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() // so that each is another one
+		ports = append(ports, l.Addr().String())
+	}
+	return ports, nil
 }
 
 // Configure writes the file again; a node that runs does not look at it.
 func (n *Node) Configure(sections string) error {
-	text := fmt.Sprintf("[node]\nname = \"n1\"\ndata = %q\nhttp = %q\n\n%s\n", n.Data(), n.HTTP, sections)
+	text := fmt.Sprintf("[node]\nname = %q\ndata = %q\nhttp = %q\nlisten = %q\n\n%s\n", n.Name, n.Data(), n.HTTP, n.Port, sections)
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
