@@ -141,7 +141,8 @@ func TestASingleVoterLeadsAtOnce(t *testing.T) {
 		lead(t, open(t, dir), func(context.Context, cluster.Term) { best = min(best, time.Since(begin)) })
 	}
 	// The best of five: the machine may be busy, the timers are not.
-	if best > 150*time.Millisecond {
+	t.Logf("led after %v", best)
+	if best > 100*time.Millisecond {
 		t.Errorf("led after %v", best)
 	}
 }
