@@ -27,6 +27,10 @@ func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	if err := n.seed(ctx, term); err != nil {
 		return err
 	}
+	// Each term has a command at least, by which a node sees that what it had and nobody else was replaced.
+	if err := n.coord.Propose(ctx, term, cluster.SetNode{Name: n.cfg.ID, Node: n.cfg.Self}); err != nil {
+		return fmt.Errorf("note node %s: %w", n.cfg.ID, err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.assign(ctx, x) })
 	g.Go(func() error { return n.watchPorts(ctx, x.members) })

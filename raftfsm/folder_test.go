@@ -107,6 +107,40 @@ func TestStateSurvivesARestart(t *testing.T) {
 	})
 }
 
+// What comes again from the log at a start was known before, and is not shown piece by piece.
+func TestAStartShowsNothingOlder(t *testing.T) {
+	dir := t.TempDir()
+	node := open(t, dir)
+	const last = 500
+	lead(t, node, func(ctx context.Context, term cluster.Term) {
+		propose(t, node, ctx, term, setConfig())
+		for i := range last + 1 {
+			propose(t, node, ctx, term, index(i))
+		}
+	})
+	node = open(t, dir)
+	watched := make(chan []string)
+	go func() {
+		var seen []string
+		for {
+			v, changed := node.View()
+			if uuid := v.Duties[orders].Index; v.Applied > 0 && uuid != fmt.Sprint(last) {
+				seen = append(seen, uuid)
+			}
+			if v.Leading {
+				watched <- seen
+				return
+			}
+			<-changed
+		}
+	}()
+	lead(t, node, func(context.Context, cluster.Term) {
+		if seen := <-watched; len(seen) > 0 {
+			t.Errorf("showed %q before %d", seen, last)
+		}
+	})
+}
+
 func TestStateSurvivesASnapshot(t *testing.T) {
 	dir := t.TempDir()
 	node := open(t, dir)

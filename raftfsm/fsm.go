@@ -35,6 +35,7 @@ type fsm struct {
 	name  string      // of this node
 	id    string      // its server id
 
+	known   raft.Log // the newest command in the log at the start, without its data; zero once it was applied
 	state   cluster.State
 	applied uint64
 	broken  error // set for good by an entry of a newer version: whoever leaves one out is no longer equal to the others
@@ -51,7 +52,7 @@ func (f *fsm) Apply(entry *raft.Log) any {
 		f.fail(f.broken)
 		return f.broken
 	}
-	f.replace(next, entry.Index)
+	f.replace(next, entry.Index, entry.Term)
 	if err != nil {
 		return err
 	}
@@ -74,10 +75,15 @@ func (f *fsm) apply(entry *raft.Log) (cluster.State, error) {
 
 // replace shows the next state, and ends this node when that no longer has it although the present one does. A log that
 // is read from its start may say much of earlier nodes of this name; a server id that was removed never comes back.
-func (f *fsm) replace(next cluster.State, applied uint64) {
+func (f *fsm) replace(next cluster.State, applied, term uint64) {
 	member := f.state.Nodes[f.name].ServerID == f.id
 	f.state, f.applied = next, applied
-	f.board.Update(func(v *cluster.View) { v.State, v.Applied = next, applied })
+	// What this node knew before its start comes again from the log, and is not shown until all of it is there: a view never
+	// goes back. The newest entries may have been replaced in a later term.
+	if applied >= f.known.Index || term > f.known.Term {
+		f.known = raft.Log{}
+		f.board.Update(func(v *cluster.View) { v.State, v.Applied = next, applied })
+	}
 	if member && next.Nodes[f.name].ServerID != f.id {
 		f.fail(fmt.Errorf("node %s: %w", f.id, cluster.ErrRemoved))
 	}
@@ -105,7 +111,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		return err
 	}
 	f.broken = nil
-	f.replace(s.state, s.applied)
+	f.replace(s.state, s.applied, 0)
 	return nil
 }
 

@@ -39,6 +39,9 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the log's cache: %w", err)
 	}
+	if n.fsm.known, err = n.newestCommand(); err != nil {
+		return err
+	}
 	elected := make(chan bool) // without a buffer: each change is seen, and in order
 	n.conf.NotifyCh = elected
 	n.trans = newTransport(n.stream, n.address, n.log)
@@ -81,6 +84,28 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	<-watched
 	n.board.Update(func(v *cluster.View) { v.Leader, v.LeaderAddress, v.Leading = "", "", false })
 	return err
+}
+
+// newestCommand returns the newest command in the log, without its data; zero when there is none behind the snapshot.
+func (n *Node) newestCommand() (raft.Log, error) {
+	first, err := n.store.FirstIndex()
+	if err != nil {
+		return raft.Log{}, explain(n.folder.path, err)
+	}
+	last, err := n.store.LastIndex()
+	if err != nil {
+		return raft.Log{}, explain(n.folder.path, err)
+	}
+	for i := last; i >= first && i > 0; i-- {
+		var entry raft.Log
+		if err := n.store.GetLog(i, &entry); err != nil {
+			return raft.Log{}, explain(n.folder.path, err)
+		}
+		if entry.Type == raft.LogCommand {
+			return raft.Log{Index: entry.Index, Term: entry.Term}, nil
+		}
+	}
+	return raft.Log{}, nil
 }
 
 // answerTime is how long Run waits at its end for calls to be answered.
