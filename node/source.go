@@ -230,16 +230,19 @@ func (s *sourceRun) follow(ctx context.Context) error {
 		if stream.Err() != nil && gctx.Err() == nil {
 			err = nil
 		}
-		if err == nil {
-			log.Close(io.EOF)
-		} else {
+		switch v, _ := s.n.coord.View(); {
+		case err != nil:
 			log.Close(err)
+		case v.Sources[s.name].Epoch != base.Epoch:
+			log.Close(relay.ErrNotHere) // what is not acknowledged comes again, with higher versions
+		default:
+			log.Close(io.EOF)
 		}
 		return err
 	})
 	g.Go(func() error {
 		defer end()
-		return s.untilReplanned(gctx, duties, v.Sources[s.name].Epoch)
+		return s.untilReplanned(gctx, duties, base.Epoch)
 	})
 	return g.Wait()
 }

@@ -114,6 +114,9 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 		case errors.Is(err, errNoLease):
 			r.enter(status.Waiting, "the leader", nil)
 			_ = wait.Wait(ctx)
+		case errors.Is(err, relay.ErrNotHere):
+			r.enter(status.Waiting, "source "+r.id.Source, nil)
+			n.idleBriefly(ctx)
 		case errors.As(err, &stop):
 			if r.enter(stageOf(err), "", err) {
 				r.log.Error("stopped", "error", err)
