@@ -18,7 +18,8 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 	if err != nil {
 		return err
 	}
-	var ceilings, syncs, loads, swept []float64
+	var ceilings, loads, swept []float64
+	syncs := make(map[int][]float64) // by nodes
 	for turn := range b.pairs {
 		rate, err := b.ceiling(ctx, log, log.rows, shape)
 		if err != nil {
@@ -26,13 +27,16 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 		}
 		ceilings = append(ceilings, rate)
 		b.note("turn %d: bare loader %.0f docs/s", turn+1, rate)
-		if b.wants("es_sync", "rss_max") {
-			s, err := b.sync(ctx, log)
-			if err != nil {
-				return fmt.Errorf("sync: %w", err)
+		for _, nodes := range []int{3, 1} {
+			if !b.wants(numbered("es_sync", nodes), numbered("rss_max", nodes)) {
+				continue
 			}
-			syncs, b.peak = append(syncs, s.rate), max(b.peak, s.rss)
-			b.note("turn %d: sync %.0f docs/s (%.3f), canalgo cpu %.2fs, rss %.0f MB", turn+1, s.rate, s.rate/rate, s.cpu.Seconds(), float64(s.rss)/1e6)
+			s, err := b.sync(ctx, log, nodes)
+			if err != nil {
+				return fmt.Errorf("sync on %d nodes: %w", nodes, err)
+			}
+			syncs[nodes], b.peak[nodes] = append(syncs[nodes], s.rate), max(b.peak[nodes], s.rss)
+			b.note("turn %d: sync on %d nodes %.0f docs/s (%.3f), canalgo cpu %.2fs, rss %.0f MB", turn+1, nodes, s.rate, s.rate/rate, s.cpu.Seconds(), float64(s.rss)/1e6)
 		}
 		if b.wants("load") {
 			l, err := b.load(ctx, log)
@@ -45,14 +49,24 @@ func (b *bench) elastic(ctx context.Context, log backlog) error {
 		}
 	}
 	b.value("es_ceiling", median(ceilings), "docs/s")
-	if len(syncs) > 0 {
-		b.ratio("es_sync", median(quotients(syncs, ceilings)))
+	for _, nodes := range []int{3, 1} {
+		if len(syncs[nodes]) > 0 {
+			b.ratio(numbered("es_sync", nodes), median(quotients(syncs[nodes], ceilings)))
+		}
 	}
 	if len(loads) > 0 {
 		b.ratio("load", median(quotients(loads, ceilings)))
 		b.ratio("load_swept", median(quotients(swept, ceilings)))
 	}
 	return nil
+}
+
+// numbered returns the name of a figure for a number of nodes.
+func numbered(name string, nodes int) string {
+	if nodes == 1 {
+		return name + "_1"
+	}
+	return name
 }
 
 // bestShape tries the shapes of requests on a part of the documents, twice, because the server's first minute is its slowest.
@@ -96,13 +110,12 @@ func (b *bench) ceiling(ctx context.Context, log backlog, rows int, shape bulkSh
 type synced struct {
 	rate  float64 // docs/s to the last document
 	swept float64 // docs/s to the end of the load's sweep; 0 of a stream
-	cpu   time.Duration
-	rss   int // bytes
+	cost
 }
 
 // sync lets canalgo follow the backlog from its beginning.
-func (b *bench) sync(ctx context.Context, log backlog) (synced, error) {
-	return b.intoElastic(ctx, log, job{from: log, start: log.start(), sink: b.es.URL(), index: "sync"}, func(r status.Report) (written, done bool) {
+func (b *bench) sync(ctx context.Context, log backlog, nodes int) (synced, error) {
+	return b.intoElastic(ctx, log, job{from: []backlog{log}, start: log.start(), sink: b.es.URL(), index: "sync", nodes: nodes}, func(r status.Report) (written, done bool) {
 		for _, d := range r.Duties {
 			if d.Load == nil && d.Counters.Applied >= uint64(log.rows) {
 				return true, true
@@ -114,7 +127,7 @@ func (b *bench) sync(ctx context.Context, log backlog) (synced, error) {
 
 // load lets canalgo load the rows that exist.
 func (b *bench) load(ctx context.Context, log backlog) (synced, error) {
-	return b.intoElastic(ctx, log, job{from: log, start: "current", load: "initial", sink: b.es.URL(), index: "load"}, func(r status.Report) (written, done bool) {
+	return b.intoElastic(ctx, log, job{from: []backlog{log}, start: "current", load: "initial", sink: b.es.URL(), index: "load", nodes: 1}, func(r status.Report) (written, done bool) {
 		for _, d := range r.Duties {
 			if d.Load != nil {
 				return d.Load.Rows >= uint64(log.rows), d.Load.Phase == "done"
@@ -130,7 +143,7 @@ func (b *bench) intoElastic(ctx context.Context, log backlog, j job, progress fu
 	if err := b.freshIndex(ctx, j.index); err != nil {
 		return s, err
 	}
-	p, err := b.run(j)
+	p, err := b.run(ctx, j)
 	if err != nil {
 		return s, err
 	}
@@ -163,10 +176,7 @@ func (b *bench) intoElastic(ctx context.Context, log backlog, j job, progress fu
 			s.rate = s.swept
 		}
 	}
-	if s.cpu, err = cpuOf(p.process.Pid); err != nil {
-		return s, err
-	}
-	if s.rss, err = peakRSS(p.process.Pid); err != nil {
+	if s.cost, err = p.cost(); err != nil {
 		return s, err
 	}
 	running = false

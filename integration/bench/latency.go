@@ -29,7 +29,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	if err := b.freshIndex(ctx, index); err != nil {
 		return err
 	}
-	p, err := b.run(job{from: log, start: log.start(), sink: b.es.URL(), index: index})
+	p, err := b.run(ctx, job{from: []backlog{log}, start: log.start(), sink: b.es.URL(), index: index, nodes: 1})
 	if err != nil {
 		return err
 	}

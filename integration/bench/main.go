@@ -9,12 +9,19 @@
 // The names:
 //
 //	es_ceiling      docs/s that a bare _bulk loader writes: same documents, ids and index settings, also external versions
-//	es_sync         docs/s of canalgo following a backlog, from its start to the last document acknowledged, over es_ceiling
-//	rss_max         most memory of canalgo in any run over a backlog
+//	es_sync         docs/s of three nodes following a backlog, from apply to the last document acknowledged, over es_ceiling
+//	rss_max         most memory of a node in any of those runs
+//	*_1             the same of one node, which leads and works, from its start
 //	load            docs/s of canalgo loading existing rows, from its start to the last document acknowledged, over es_ceiling
 //	load_swept      the same to the end of the load's sweep, which looks for documents without a row
 //	decode_ceiling  rows per CPU second that go-mysql alone decodes of the same log
-//	hole_sync       rows per CPU second of canalgo, start included, into a server that keeps nothing, over decode_ceiling
+//	hole_sync       rows per CPU second of three nodes together into a server that keeps nothing, over decode_ceiling
+//	leader_cpu      the leader's CPU per row while another node does the work, over go-mysql's, in transactions of 1,000 rows
+//	leader_cpu_*    the same of transactions of one row (small), and of compressed ones
+//	scale_N         rows/s into the hole of N mappings of a table each, on as many nodes besides the leader's
+//	failover_*      from a kill -9 of the leader to the first readable row that was inserted after it, one each 20 ms
+//	worker_failover the same for the node that does the work and does not lead
+//	handover        the same for a SIGTERM of either
 //	*_wide          the same two on a table of 30 columns, with a third of the rows
 //	latency_p50/p99 from a commit's acknowledgement to the document read by its id, 50 rows a second
 //	ready           from the start to the first event read
@@ -28,6 +35,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,7 +46,11 @@ import (
 )
 
 // names are what -only takes; each stands for the lines that are measured together with it.
-var names = []string{"es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "wide", "latency", "ready", "binary_size"}
+var (
+	elasticNames = []string{"es_ceiling", "es_sync", "es_sync_1", "load", "rss_max", "rss_max_1"}
+	holeNames    = []string{"decode_ceiling", "hole_sync", "hole_sync_1"}
+	names        = slices.Concat(elasticNames, holeNames, []string{"leader_cpu", "wide", "scale", "latency", "ready", "failover", "worker_failover", "handover", "binary_size"})
+)
 
 // A bench is one run with its servers.
 type bench struct {
@@ -49,7 +61,7 @@ type bench struct {
 	dir    string   // for everything that is written
 	db     *component.MySQL
 	es     *component.Elasticsearch // nil when nothing wanted needs it
-	peak   int                      // most memory of a canalgo that follows a backlog, in bytes
+	peak   map[int]int              // by nodes: most memory of a node that follows a backlog, in bytes
 	report
 }
 
@@ -75,7 +87,7 @@ func main() {
 }
 
 func benchMain(ctx context.Context, args []string) error {
-	var b bench
+	b := bench{peak: make(map[int]int)}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&b.binary, "binary", "./canalgo", "the `program` to measure, as make build makes it")
 	flags.IntVar(&b.rows, "rows", 600_000, "rows of the backlog and of the load; fewer make a quick run whose figures suffer from the start")
@@ -115,6 +127,13 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("the program to measure: %w; make build makes it", err)
 	}
+	path, err := filepath.Abs(b.binary)
+	if err != nil {
+		return err
+	}
+	if err := os.Setenv("CANALGO_BINARY", path); err != nil { // what the harness runs
+		return err
+	}
 	b.machine()
 	if b.wants("binary_size") {
 		b.value("binary_size", float64(size.Size())/1e6, "MB")
@@ -128,9 +147,12 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	}
 	defer b.stopServers()
 
-	err = errors.Join(b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"))
-	if b.peak > 0 && b.wants("rss_max") {
-		b.value("rss_max", float64(b.peak)/1e6, "MB")
+	err = errors.Join(b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"), b.step(ctx, b.leader, "leader_cpu"),
+		b.step(ctx, b.scale, "scale"), b.step(ctx, b.failovers, "failover", "worker_failover", "handover"))
+	for _, nodes := range []int{3, 1} {
+		if name := numbered("rss_max", nodes); b.peak[nodes] > 0 && b.wants(name) {
+			b.value(name, float64(b.peak[nodes])/1e6, "MB")
+		}
 	}
 	b.loadAverage()
 	return err
@@ -151,7 +173,7 @@ func (b *bench) step(ctx context.Context, measure func(context.Context) error, n
 
 // backlog makes the large table and takes all measurements that are about it.
 func (b *bench) backlog(ctx context.Context) error {
-	if !b.wants("es_ceiling", "es_sync", "load", "rss_max", "decode_ceiling", "hole_sync", "ready") {
+	if !b.wants(slices.Concat(elasticNames, holeNames, []string{"ready"})...) {
 		return nil
 	}
 	log, err := fill(ctx, b.db, user("user"), b.rows)
@@ -161,8 +183,8 @@ func (b *bench) backlog(ctx context.Context) error {
 	b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
 	return errors.Join(
 		b.step(ctx, func(ctx context.Context) error { return b.ready(ctx, log) }, "ready"),
-		b.step(ctx, func(ctx context.Context) error { return b.hole(ctx, log, "") }, "decode_ceiling", "hole_sync"),
-		b.step(ctx, func(ctx context.Context) error { return b.elastic(ctx, log) }, "es_ceiling", "es_sync", "load", "rss_max"))
+		b.step(ctx, func(ctx context.Context) error { return b.hole(ctx, log, "", 3, 1) }, holeNames...),
+		b.step(ctx, func(ctx context.Context) error { return b.elastic(ctx, log) }, elasticNames...))
 }
 
 // wide makes the table of 30 columns, last, so that no other backlog has it behind it.
@@ -172,14 +194,14 @@ func (b *bench) wide(ctx context.Context) error {
 		return err
 	}
 	b.note("backlog: %d rows of %s.%s from %s", log.rows, schema, log.table, log.start())
-	return b.hole(ctx, log, "_wide")
+	return b.hole(ctx, log, "_wide", 1)
 }
 
 func (b *bench) startServers(ctx context.Context) (err error) {
 	if b.db, err = component.StartMySQL(ctx, b.dir+"/mysql"); err != nil {
 		return err
 	}
-	if b.wants("es_ceiling", "es_sync", "load", "rss_max", "latency") {
+	if b.wants(slices.Concat(elasticNames, []string{"latency", "failover", "worker_failover", "handover"})...) {
 		b.es, err = component.StartElasticsearch(ctx, b.dir+"/elasticsearch", component.ElasticsearchOptions{})
 	}
 	if err != nil {

@@ -7,122 +7,178 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"canalgo/api"
+	"canalgo/config"
 	"canalgo/integration/bench/hole"
 	"canalgo/integration/component"
+	"canalgo/integration/harness"
 )
 
-// A program is one canalgo with a data folder of its own.
+// A program is a canalgo that runs, on one node or several, with data folders of its own.
 type program struct {
-	began   time.Time // just before it was executed
-	log     string    // path
-	client  *api.Client
-	process *os.Process
-	ended   chan struct{} // closed when it has; err is set
-	err     error
+	cluster *harness.Cluster
+	client  *api.Client   // of the first node
+	began   time.Time     // just before it was told what to do
+	spent   time.Duration // CPU of all nodes before that
+	led     time.Duration // of it, the first node's: with several nodes it leads
 }
 
 // A job says what a canalgo is to do.
 type job struct {
-	from  backlog
-	start string // of the source
-	load  string // of the mapping
-	sink  string // URL
-	index string
+	from  []backlog // a mapping for each; all of one server
+	start string    // of the source
+	load  string    // of the mappings
+	sink  string    // URL
+	index string    // of the first mapping; the others have a number behind it
+	nodes int
 }
 
-const configText = `[node]
-name = "bench"
-data = %q
-http = %q
-
-[source.shop]
+// idle is what a cluster does before it gets its job: the first node, which leads, has this one duty.
+const idleText = `
+[source.idle]
 addr = %q
 user = %q
 password = %q
-schema = %q
-start = %q
 
 [sink.es]
 type = "elasticsearch"
 addresses = [%q]
 replicas = 0
 
-[mapping.bench]
-source = "shop"
+[mapping.idle]
+source = "idle"
 sink = "es"
-load = %q
-_index = %q
-sql = %q
+_index = "idle"
+sql = "select i.id as _id from %s.idle i"
 `
 
-// run executes canalgo below a fresh folder.
-func (b *bench) run(j job) (*program, error) {
+func (b *bench) idle(sink string) string {
+	return fmt.Sprintf(idleText, b.db.Addr(), component.CanalgoUser, component.CanalgoPassword, sink, schema)
+}
+
+func (b *bench) sections(j job) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n[source.shop]\naddr = %q\nuser = %q\npassword = %q\nschema = %q\nstart = %q\n", b.db.Addr(), component.CanalgoUser,
+		component.CanalgoPassword, schema, j.start)
+	for i, log := range j.from {
+		index := j.index
+		if i > 0 {
+			index += strconv.Itoa(i + 1)
+		}
+		fmt.Fprintf(&text, "\n[mapping.bench%d]\nsource = \"shop\"\nsink = \"es\"\nload = %q\n_index = %q\nsql = %q\n", i+1, j.load, index, log.sql)
+	}
+	return text.String()
+}
+
+// run executes canalgo below a fresh folder. One node does its job from its start. Several are a cluster first, which then gets the
+// job by apply: what the leader does not do already goes to the others.
+func (b *bench) run(ctx context.Context, j job) (_ *program, err error) {
 	dir, err := os.MkdirTemp(b.dir, "canalgo-")
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
-	if err != nil {
+	if err := b.db.Exec("CREATE TABLE IF NOT EXISTS " + schema + ".idle (id INT PRIMARY KEY)"); err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "config.toml")
-	text := fmt.Sprintf(configText, filepath.Join(dir, "data"), address, b.db.Addr(), component.CanalgoUser, component.CanalgoPassword, schema,
-		j.start, j.sink, j.load, j.index, j.from.sql)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	p := &program{}
+	sections := b.idle(j.sink)
+	if j.nodes == 1 {
+		sections = sections[:strings.Index(sections, "[mapping.idle]")]
+		sections = sections[strings.Index(sections, "[sink.es]"):] + b.sections(j)
+	}
+	if p.cluster, err = harness.NewCluster(dir, j.nodes, sections); err != nil {
 		return nil, err
 	}
-	client, err := api.NewClient(address)
-	if err != nil {
+	if p.client, err = api.NewClient(p.cluster.Nodes[0].HTTP); err != nil {
 		return nil, err
 	}
-	p := &program{log: filepath.Join(dir, "log"), client: client, ended: make(chan struct{})}
-	output, err := os.Create(p.log)
-	if err != nil {
-		return nil, err
-	}
-	defer output.Close()
-	cmd := exec.Command(b.binary, "-config", config)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // the interrupt key is for us
-	started := make(chan error, 1)
-	go func() {
-		// The kernel sends Pdeathsig when the thread that forked ends, so it waits with us.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+	if j.nodes == 1 {
 		p.began = time.Now()
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
-		}
-		p.process = cmd.Process
-		started <- nil
-		p.err = cmd.Wait()
-		close(p.ended)
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start canalgo: %w", err)
+		return p, p.cluster.Nodes[0].Start()
 	}
-	return p, nil
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.cluster.Start(starting); err != nil {
+		return nil, err
+	}
+	if err := p.cluster.Nodes[0].Configure(sections + b.sections(j)); err != nil {
+		return nil, err
+	}
+	file, err := config.Load(p.cluster.Nodes[0].Config())
+	if err != nil {
+		return nil, err
+	}
+	if p.led, err = cpuOf(p.cluster.Nodes[0].PID()); err != nil {
+		return nil, err
+	}
+	if p.spent, err = p.cpuNow(); err != nil {
+		return nil, err
+	}
+	p.began = time.Now()
+	_, err = p.client.Apply(ctx, file, false)
+	return p, err
 }
 
-// until waits for something that the program brings about, not longer than it lives. The error has the end of its log.
+// cpuNow returns the CPU time of all nodes since they were started.
+func (p *program) cpuNow() (time.Duration, error) {
+	var sum time.Duration
+	for _, n := range p.cluster.Nodes {
+		cpu, err := cpuOf(n.PID())
+		if err != nil {
+			return 0, err
+		}
+		sum += cpu
+	}
+	return sum, nil
+}
+
+// A cost is what a program has used for its job.
+type cost struct {
+	cpu    time.Duration // of all nodes
+	leader time.Duration // of the first node
+	rss    int           // most memory of a node, in bytes
+}
+
+func (p *program) cost() (c cost, err error) {
+	if c.cpu, err = p.cpuNow(); err != nil {
+		return c, err
+	}
+	c.cpu -= p.spent
+	if c.leader, err = cpuOf(p.cluster.Nodes[0].PID()); err != nil {
+		return c, err
+	}
+	c.leader -= p.led
+	for _, n := range p.cluster.Nodes {
+		rss, err := peakRSS(n.PID())
+		if err != nil {
+			return c, err
+		}
+		c.rss = max(c.rss, rss)
+	}
+	return c, nil
+}
+
+// until waits for something that the program brings about, not longer than its first node lives. The error has the end of its log.
 func (p *program) until(ctx context.Context, every time.Duration, done func(context.Context) (bool, error)) error {
+	first := p.cluster.Nodes[0]
 	err := until(ctx, every, func(ctx context.Context) (bool, error) {
 		select {
-		case <-p.ended:
-			return false, fmt.Errorf("canalgo ended: %w", p.err)
+		case <-first.Ended():
+			return false, fmt.Errorf("canalgo ended with %d", first.ExitCode())
 		default:
 			return done(ctx)
 		}
@@ -130,27 +186,21 @@ func (p *program) until(ctx context.Context, every time.Duration, done func(cont
 	if err == nil {
 		return nil
 	}
-	log, readErr := os.ReadFile(p.log)
-	if readErr != nil {
-		return err
+	for _, n := range p.cluster.Nodes {
+		err = fmt.Errorf("%w; the end of the log of %s:\n%s", err, n.Name, n.LogTail(20))
 	}
-	lines := strings.Split(strings.TrimRight(string(log), "\n"), "\n")
-	return fmt.Errorf("%w; the end of its log:\n%s", err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	return err
 }
 
-// stop ends the program in order, or after some seconds at once.
+// stop ends the program in order, all nodes at once.
 func (p *program) stop() error {
-	if err := p.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop canalgo: %w", err)
+	var g errgroup.Group
+	for _, n := range p.cluster.Nodes {
+		if n.PID() != 0 {
+			g.Go(n.Stop)
+		}
 	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-time.After(10 * time.Second):
-	}
-	p.process.Kill()
-	<-p.ended
-	return errors.New("stop canalgo: it did not end within 10 s")
+	return g.Wait()
 }
 
 // A holeProcess is a hole in a process of its own, so that its CPU time is not canalgo's.
@@ -211,14 +261,4 @@ func (h *holeProcess) stop() error {
 		return fmt.Errorf("stop hole: %w", err)
 	}
 	return nil
-}
-
-// freeAddress returns a loopback address that nothing listens on now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -21,6 +21,8 @@ const (
 // A workload is a table with its rows and the documents that they become.
 type workload struct {
 	table   string // without schema
+	each    int    // rows of a transaction; 0 stands for transactionRows
+	session string // statement of each connection that inserts; "" for none
 	columns string // of CREATE TABLE
 	sql     string // of the mapping
 	// values appends a row's values as SQL, without parentheses.
@@ -129,6 +131,10 @@ func fill(ctx context.Context, db *component.MySQL, w workload, rows int) (backl
 		return backlog{}, fmt.Errorf("fill %s: %w", w.table, err)
 	}
 	log.rows = rows
+	each := transactionRows
+	if w.each > 0 {
+		each = w.each
+	}
 	var next atomic.Int64
 	next.Store(1)
 	g, ctx := errgroup.WithContext(ctx)
@@ -139,14 +145,19 @@ func fill(ctx context.Context, db *component.MySQL, w workload, rows int) (backl
 				return err
 			}
 			defer c.Close()
+			if w.session != "" {
+				if _, err := c.Execute(w.session); err != nil {
+					return err
+				}
+			}
 			var b []byte
 			for ctx.Err() == nil {
-				first := int(next.Add(transactionRows)) - transactionRows
+				first := int(next.Add(int64(each))) - each
 				if first > rows {
 					return nil
 				}
 				b = append(b[:0], "insert into "+schema+"."+w.table+" values "...)
-				for id := first; id < first+transactionRows && id <= rows; id++ {
+				for id := first; id < first+each && id <= rows; id++ {
 					if id > first {
 						b = append(b, ',')
 					}
