@@ -33,15 +33,41 @@ func (l links) Refuses(ctx context.Context, address string) bool {
 type stream struct {
 	net.Listener
 	identity *peer.Identity
+	ctx      context.Context // of everything that dials; Raft gives none
+	cancel   context.CancelFunc
+}
+
+func newStream(l net.Listener, identity *peer.Identity) stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	return stream{l, identity, ctx, cancel}
 }
 
 var _ raft.StreamLayer = stream{}
 
-// Dial implements raft.StreamLayer.
+// Dial implements raft.StreamLayer. It tries a port that refuses again until the time is over: to Raft that is one failure, and a
+// node that comes back is heard at once. Each failure that it counts doubles the time until it tries again, up to 10 s.
 func (s stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	return s.identity.Dial(ctx, string(address), peer.Raft)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := s.identity.Dial(ctx, string(address), peer.Raft)
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
+// Close implements net.Listener. It ends what dials, too.
+func (s stream) Close() error {
+	s.cancel()
+	return s.Listener.Close()
 }
 
 // advertised returns where other nodes reach the node port.

@@ -83,7 +83,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 func (p *process) assemble(join string) (err error) {
 	file := p.file
 	if p.coordinator, err = raftfsm.New(raftfsm.Config{Dir: file.Node.Data, NodeID: file.Node.Name, Address: p.self.Address, Secret: p.secret,
-		ClusterID: join, Join: join != "", Stream: stream{p.raft, p.links.identity}, Logger: p.log.Named("raft")}); err != nil {
+		ClusterID: join, Join: join != "", Stream: newStream(p.raft, p.links.identity), Logger: p.log.Named("raft")}); err != nil {
 		return fmt.Errorf("node.data: %w", err)
 	}
 	p.self.ServerID, p.self.HTTP, p.self.Version = p.coordinator.ServerID(), p.http.Addr().String(), version

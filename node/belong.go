@@ -141,7 +141,9 @@ func (n *Node) takeIn(ctx context.Context, r joinRequest) (none, error) {
 			return none{}, err
 		}
 	}
-	n.log.Info("node joins", "node", r.Name, "address", r.Node.Address, "version", r.Node.Version)
+	if v, _ := n.coord.View(); v.Nodes[r.Name] != r.Node {
+		n.log.Info("node joins", "node", r.Name, "address", r.Node.Address, "version", r.Node.Version)
+	}
 	if m, ok := n.coord.(Membership); ok {
 		return none{}, m.AddNode(ctx, x.term, r.Name, r.Node)
 	}

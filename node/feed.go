@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -294,7 +295,35 @@ func (n *Node) feedFrom(ctx context.Context, v cluster.View, open relay.Open) (s
 	defer cancel()
 	conn, err := n.cfg.Peers.Feed(dialing, v.LeaderAddress)
 	if err != nil {
-		return nil, fmt.Errorf("open the feed at the leader %s: %w", v.Leader, err)
+		return nil, fmt.Errorf("%w: %w", errLeaderGone, err)
 	}
-	return relay.OpenFeed(ctx, conn, open)
+	feed, err := relay.OpenFeed(ctx, conn, open)
+	if err != nil {
+		return nil, connectionLost(err)
+	}
+	return remoteFeed{feed}, nil
+}
+
+// errLeaderGone is wrapped by the error of a feed whose connection to the leader failed.
+var errLeaderGone = errors.New("no connection to the leader")
+
+// A remoteFeed is the feed of a duty that another node leads.
+type remoteFeed struct{ *relay.Feed }
+
+// Next implements sink.Feed.
+func (f remoteFeed) Next(ctx context.Context) (event.Batch, error) {
+	b, err := f.Feed.Next(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = connectionLost(err)
+	}
+	return b, err
+}
+
+// connectionLost marks an error of a feed that the leader did not say.
+func connectionLost(err error) error {
+	var stop *event.StopError
+	if errors.Is(err, io.EOF) || errors.Is(err, relay.ErrNotHere) || errors.Is(err, relay.ErrBehind) || errors.As(err, &stop) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errLeaderGone, err)
 }

@@ -117,6 +117,11 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 		case errors.Is(err, relay.ErrNotHere):
 			r.enter(status.Waiting, "source "+r.id.Source, nil)
 			n.idleBriefly(ctx)
+		case errors.Is(err, errLeaderGone): // an election is a matter of a second: no growing pauses
+			if r.enter(status.Waiting, "the leader", err) {
+				r.log.Info("the feed is gone; another one is opened at whoever leads", "error", err)
+			}
+			n.idleBriefly(ctx)
 		case errors.As(err, &stop):
 			if r.enter(stageOf(err), "", err) {
 				r.log.Error("stopped", "error", err)
