@@ -1,6 +1,6 @@
 # make build    ./canalgo
 # make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, integration tests
-# make demo     a story on real servers; DEMO_KEEP=1 leaves them running
+# make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
 # make soak     the oracle under faults for SOAK_TIME
 # make clean    removes what build made; the cache of servers stays

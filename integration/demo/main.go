@@ -1,5 +1,5 @@
-// Command demo plays a story on a real MySQL, a real Elasticsearch and the canalgo that make build made, and prints it as a
-// timeline with measured times. It ends with 0 only if every step came true.
+// Command demo plays a story on a real MySQL, a real Elasticsearch and a cluster of the canalgo that make build made, and prints
+// it as a timeline with measured times. It ends with 0 only if every step came true.
 //
 //	make demo
 //	DEMO_KEEP=1 make demo   # afterwards everything runs on, with its addresses printed, until it is interrupted
@@ -13,15 +13,16 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"canalgo/integration/component"
 	"canalgo/integration/harness"
-	"canalgo/integration/oracle"
 )
 
-// limit ends a story that hangs; it takes about two minutes.
+// limit ends a story that hangs; it takes one to three minutes.
 const limit = 15 * time.Minute
 
 func main() {
@@ -46,7 +47,7 @@ func run(ctx context.Context, out io.Writer, keep bool) (err error) {
 		}
 		err = os.RemoveAll(dir)
 	}()
-	d := &demo{dir: dir}
+	d := &demo{dir: dir, cluster: &harness.Cluster{Dir: dir}}
 	defer func() { err = errors.Join(err, d.end()) }()
 
 	playing, cancel := context.WithTimeout(ctx, limit)
@@ -54,17 +55,17 @@ func run(ctx context.Context, out io.Writer, keep bool) (err error) {
 	if err := play(playing, out, d.story()); err != nil {
 		return err
 	}
+	if err := d.showStatus(playing, out); err != nil {
+		return err
+	}
 	if keep {
-		fmt.Fprintf(out, "\nmysql          mysql -h 127.0.0.1 -P %d -u root\n", d.db.Port)
-		fmt.Fprintf(out, "elasticsearch  %s/orders/_search\n", d.es.URL())
-		fmt.Fprintf(out, "canalgo        http://%s/status, canalgo status -http %s\n", d.node.HTTP, d.node.HTTP)
-		fmt.Fprintf(out, "files          %s\ninterrupt to end all three\n", dir)
+		d.showAddresses(out)
 		<-ctx.Done()
 	}
 	return nil
 }
 
-// A step is a line of the story. It returns what was measured.
+// A step is a line of the story. It returns what was measured; further lines of that are printed below it.
 type step struct {
 	what string
 	do   func(ctx context.Context) (string, error)
@@ -80,30 +81,68 @@ func play(ctx context.Context, out io.Writer, story []step) error {
 			fmt.Fprintf(out, "%6.1f s  FAILED  %s\n", at, s.what)
 			return fmt.Errorf("%s: %w", s.what, err)
 		}
-		fmt.Fprintf(out, "%6.1f s  ok  %-58s %s\n", at, s.what, measured)
+		first, rest, more := strings.Cut(measured, "\n")
+		fmt.Fprintf(out, "%6.1f s  ok  %-56s  %s\n", at, s.what, first)
+		if more {
+			fmt.Fprintln(out, strings.Repeat(" ", 16)+strings.ReplaceAll(rest, "\n", "\n"+strings.Repeat(" ", 16)))
+		}
 	}
 	fmt.Fprintf(out, "%6.1f s  every step came true\n", time.Since(begin).Seconds())
 	return nil
 }
 
-// demo holds what the story is played with; fields are nil until their step.
+// demo holds what the story is played with; fields are nil or empty until their step.
 type demo struct {
-	dir  string
-	db   *component.MySQL
-	es   *component.Elasticsearch
-	node *harness.Node
-	load *oracle.Workload
+	dir     string
+	db      *component.MySQL
+	es      *component.Elasticsearch
+	cluster *harness.Cluster
+	token   string // of the cluster
+	tables  []table
+	load    *load
+	probes  int // rows that were inserted to be seen
 }
 
-// end stops whatever runs.
+// showStatus prints what canalgo status says, which ends with another code than 0 when something is stuck.
+func (d *demo) showStatus(ctx context.Context, out io.Writer) error {
+	n := d.cluster.Nodes[0]
+	fmt.Fprintf(out, "\n$ ./canalgo status -http %s\n", n.HTTP)
+	got, err := n.Command(ctx, "status")
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, got.Stdout)
+	if got.Code != 0 {
+		return fmt.Errorf("canalgo status ended with %d: %s", got.Code, got.Stderr)
+	}
+	return nil
+}
+
+// showAddresses says where everything is and how to look at it.
+func (d *demo) showAddresses(out io.Writer) {
+	fmt.Fprintf(out, "\nmysql          mysql -h 127.0.0.1 -P %d -u root\n", d.db.Port)
+	fmt.Fprintf(out, "elasticsearch  curl -u canalgo:%s %s/orders/_search\n", searchPassword, d.es.URL())
+	for _, n := range d.cluster.Nodes {
+		fmt.Fprintf(out, "canalgo %s     ./canalgo status -http %s, process %d\n", n.Name, n.HTTP, n.PID())
+	}
+	fmt.Fprintf(out, "files          %s\ninterrupt to end all\n", d.dir)
+}
+
+// end stops whatever runs. Nodes must obey SIGTERM to the last, also when there is no majority left.
 func (d *demo) end() error {
 	var errs []error
-	if d.node != nil {
-		errs = append(errs, d.node.Stop())
-		if code := d.node.ExitCode(); code != 0 {
-			errs = append(errs, fmt.Errorf("canalgo ended with %d after SIGTERM:\n%s", code, d.node.LogTail(20)))
+	if d.load != nil {
+		errs = append(errs, d.load.stop())
+	}
+	var stopping sync.WaitGroup
+	ends := make([]error, len(d.cluster.Nodes))
+	for i, n := range d.cluster.Nodes {
+		if n.PID() != 0 {
+			stopping.Go(func() { ends[i] = stopInOrder(n) })
 		}
 	}
+	stopping.Wait()
+	errs = append(errs, ends...)
 	if d.es != nil {
 		errs = append(errs, d.es.Kill()) // its data is thrown away
 	}
@@ -113,4 +152,34 @@ func (d *demo) end() error {
 	return errors.Join(errs...)
 }
 
+// stopInOrder ends a node by SIGTERM; another exit code than 0 is an error.
+func stopInOrder(n *harness.Node) error {
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	if code := n.ExitCode(); code != 0 {
+		return fmt.Errorf("%s ended with %d after SIGTERM:\n%s", n.Name, code, n.LogTail(20))
+	}
+	return nil
+}
+
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
+
+func took(begin time.Time) string { return round(time.Since(begin)) }
+
+func round(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+// pause waits; the error is ctx's.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
