@@ -134,15 +134,20 @@ func (p *process) join(ctx context.Context) error {
 func (p *process) findCluster(ctx context.Context) (string, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	said := ""
+	said, rounds := "", 0
 	for {
 		id, first, why := p.askAll(ctx)
+		if first {
+			rounds++
+		} else {
+			rounds = 0
+		}
 		switch {
 		case id != "":
 			return id, nil
 		case errors.Is(why, peer.ErrToken):
 			return "", fmt.Errorf("cluster.token: %w", why)
-		case p.bootstrap && first:
+		case p.bootstrap && rounds == 2: // another one that was started at the same time was not there in the first
 			return "", nil
 		}
 		if text := fmt.Sprint(why); text != said && ctx.Err() == nil {

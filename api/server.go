@@ -36,7 +36,7 @@ const (
 	readTimeout    = 10 * time.Second
 	writeTimeout   = time.Minute
 	idleTimeout    = time.Minute
-	closeTimeout   = 2 * time.Second // for answers under way when Run ends
+	closeTimeout   = time.Second // for answers under way when Run ends
 )
 
 // Listen opens the address that node.http names. The error says what is wrong with it and what to do.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,14 +17,14 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 	for {
 		v, changed := n.coord.View()
 		now := n.cfg.Clock()
-		living, candidates := x.members.living(v, now)
-		todo := Rebalance(v.Duties, candidates, v.Config.Version, x.members.unable(now))
+		living, keepers, takers := x.members.nodes(v, now)
+		todo := Rebalance(v.Duties, keepers, takers, v.Config.Version, x.members.unable(now))
 		if len(todo) > 0 {
 			if err := n.move(ctx, x, v, todo, living); err != nil {
 				return err
 			}
 		}
-		if err := n.startLoads(ctx, x.term, v); err != nil {
+		if err := n.startLoads(ctx, x.term); err != nil {
 			return err
 		}
 		select {
@@ -36,20 +37,33 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 	}
 }
 
-// move changes assignments. A duty whose node lives is first released by it, so that nothing is written twice.
+// move changes assignments. Duties that nobody does move at once; one whose node lives is first released by it, so that nothing is
+// written twice.
 func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[cluster.DutyID]cluster.Assignment, living []string) error {
+	atOnce := make(map[cluster.DutyID]cluster.Assignment)
 	var release []cluster.DutyID
-	for id := range todo {
+	for id, a := range todo {
 		if slices.Contains(living, v.Duties[id].Assignment.Node) {
 			release = append(release, id)
+		} else {
+			atOnce[id] = a
+			delete(todo, id)
 		}
 	}
-	if len(release) > 0 {
-		n.release(ctx, release)
-		defer n.unhold(release)
-		if err := n.savePositions(ctx, x.term); err != nil {
-			return err
-		}
+	if err := n.reassign(ctx, x, v, atOnce); err != nil || len(release) == 0 {
+		return err
+	}
+	n.release(ctx, release)
+	defer n.unhold(release)
+	if err := n.savePositions(ctx, x.term); err != nil {
+		return err
+	}
+	return n.reassign(ctx, x, v, todo)
+}
+
+func (n *Node) reassign(ctx context.Context, x *reign, v cluster.View, todo map[cluster.DutyID]cluster.Assignment) error {
+	if len(todo) == 0 {
+		return nil
 	}
 	for id, a := range todo {
 		if from := v.Duties[id].Assignment.Node; from != a.Node {
@@ -63,7 +77,8 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 }
 
 // startLoads starts the load of each mapping that wants an initial one and never had one, once its stream has a position.
-func (n *Node) startLoads(ctx context.Context, term cluster.Term, v cluster.View) error {
+func (n *Node) startLoads(ctx context.Context, term cluster.Term) error {
+	v, _ := n.coord.View()
 	for name, m := range v.Config.Mappings {
 		stream := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Stream}
 		load := cluster.DutyID{Source: m.Source, Mapping: name, Kind: cluster.Load}
@@ -71,7 +86,8 @@ func (n *Node) startLoads(ctx context.Context, term cluster.Term, v cluster.View
 			continue
 		}
 		n.log.Info("load of the rows that exist starts", "duty", load.String())
-		if err := n.coord.Propose(ctx, term, cluster.StartLoad{Source: m.Source, Mapping: name}); err != nil {
+		err := n.coord.Propose(ctx, term, cluster.StartLoad{Source: m.Source, Mapping: name})
+		if err != nil && !errors.Is(err, cluster.ErrRefused) { // refused: the mapping has just gone
 			return fmt.Errorf("start load %s: %w", load, err)
 		}
 	}

@@ -137,6 +137,9 @@ func (n *Node) takeIn(ctx context.Context, r joinRequest) (none, error) {
 		return none{}, fmt.Errorf("take in %s: %w", r.Name, cluster.ErrNotLeader)
 	}
 	if r.Name != n.cfg.ID {
+		if k := x.members.get(r.Name); k.serverID != "" && k.serverID != r.Node.ServerID && k.lives(n.cfg.Clock()) {
+			return none{}, fmt.Errorf("another node %s is at work (%s); stop it first, or give this one another -id: %w", r.Name, k.serverID, cluster.ErrInvalid)
+		}
 		if err := n.reachable(ctx, r); err != nil {
 			return none{}, err
 		}
@@ -231,11 +234,14 @@ func (n *Node) Leaving() bool { return n.leaving.Load() }
 // leave has another node that leads take this one out. One that was handed the leadership just now may need a moment.
 func (n *Node) leave(ctx context.Context) error {
 	for {
+		v, changed := n.coord.View()
+		if _, ok := v.Nodes[n.cfg.ID]; !ok {
+			return nil // and its folder is marked
+		}
 		err := n.Remove(ctx, n.cfg.ID)
-		if err == nil || !errors.Is(err, cluster.ErrNotLeader) {
+		if err != nil && !errors.Is(err, cluster.ErrNotLeader) && !errors.Is(err, ErrNotFound) && !errors.Is(err, cluster.ErrUnknown) {
 			return err
 		}
-		_, changed := n.coord.View()
 		select {
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())

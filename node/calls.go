@@ -36,6 +36,7 @@ const (
 	callPropose  = "/propose"  // the leader: replicate a command
 	callBoundary = "/boundary" // the leader: how far a source was read
 	callReport   = "/report"   // any node: what it does
+	callReach    = "/reach"    // any node: does it reach a source or a sink
 	callRetry    = "/retry"    // the node that does the duty: write a document again
 )
 
@@ -62,12 +63,11 @@ type (
 		ServerID string `json:"server_id,omitempty"`
 	}
 	sessionRequest struct {
-		Name     string                            `json:"name"`
-		ServerID string                            `json:"server_id"`
-		Draining bool                              `json:"draining,omitempty"` // give it nothing more, take what it has
-		Applied  uint64                            `json:"applied"`
-		Stages   map[cluster.DutyID]status.Stage   `json:"stages,omitempty"` // of the duties that it does
-		Cannot   map[cluster.DutyID]unreachedSince `json:"cannot,omitempty"`
+		Name     string                           `json:"name"`
+		ServerID string                           `json:"server_id"`
+		Draining bool                             `json:"draining,omitempty"` // give it nothing more, take what it has
+		Stages   map[cluster.DutyID]status.Stage  `json:"stages,omitempty"`   // of the duties that it does
+		Failing  map[cluster.DutyID]time.Duration `json:"failing,omitempty"`  // for how long the destination has not taken a write
 	}
 	sessionAnswer struct {
 		Term cluster.Term `json:"term"`
@@ -89,16 +89,14 @@ type (
 		Settled bool           `json:"settled"`
 		GTIDs   bool           `json:"gtids"`
 	}
+	reachRequest struct { // one of both
+		Source string `json:"source,omitempty"`
+		Sink   string `json:"sink,omitempty"`
+	}
 	retryRequest struct {
 		ID uint64 `json:"id"`
 	}
 )
-
-// unreachedSince is for how long a destination has not answered, and why.
-type unreachedSince struct {
-	For   time.Duration `json:"for"`
-	Error string        `json:"error"`
-}
 
 // kinds are the errors that keep their meaning on the way between two nodes, by the answer's HTTP status.
 var kinds = []struct {
@@ -187,6 +185,7 @@ func (n *Node) Calls() http.Handler {
 		return n.localBoundary(r.Source, r.Epoch)
 	}))
 	mux.Handle(callReport, answers(func(context.Context, none) (status.Report, error) { return n.localReport(), nil }))
+	mux.Handle(callReach, answers(n.reach))
 	mux.Handle(callRetry, answers(func(ctx context.Context, r retryRequest) (none, error) { return none{}, n.retryHere(ctx, r.ID) }))
 	return mux
 }

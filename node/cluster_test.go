@@ -170,19 +170,69 @@ func TestRollingRestartRepeatsNothing(t *testing.T) {
 	})
 }
 
+// unreached sets which nodes do not reach something.
+func (w *world) unreached(what *map[string]bool, nodes ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*what = map[string]bool{}
+	for _, n := range nodes {
+		(*what)[n] = true
+	}
+	close(w.grown) // who waits for rows looks again
+	w.grown = make(chan struct{})
+}
+
+func TestDutyMovesToANodeThatReachesItsDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		nodes, _ := trio(t, w, net, members, 3, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		before := nodes[0].View().Duties[stream].Assignment
+		w.unreached(&w.cut, "n1", "n2", "n3")
+		w.commit("a")
+		time.Sleep(time.Minute)
+		if now := nodes[0].View().Duties[stream].Assignment; now != before {
+			t.Errorf("moved from %+v to %+v although no node reaches the destination", before, now)
+		}
+		w.unreached(&w.cut, before.Node)
+		eventually(t, "another node writes", has(w, "a"))
+		if now := nodes[0].View().Duties[stream].Assignment; now.Node == before.Node || now.Epoch != before.Epoch+1 {
+			t.Errorf("assigned %+v after %+v", now, before)
+		}
+	})
+}
+
+func TestLeadershipMovesToANodeThatReachesTheSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		nodes, _ := trio(t, w, net, members, 3, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		leader := nodes[0].View().Leader
+		w.unreached(&w.apart, leader)
+		w.commit("a")
+		eventually(t, "the row", has(w, "a"))
+		if now := nodes[0].View().Leader; now == leader {
+			t.Error("the leader that does not reach the source still leads")
+		}
+	})
+}
+
 func TestStandingStillSinkOfOneNodeMovesTheDuty(t *testing.T) {
 	able := func(string, cluster.DutyID) bool { return false }
 	duties := map[cluster.DutyID]cluster.Duty{stream: {Assignment: cluster.Assignment{Node: "a", Epoch: 1, ConfigVersion: 1}}}
 	nodes := []string{"a", "b"}
-	if moved := node.Rebalance(duties, nodes, 1, able); len(moved) > 0 {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, able); len(moved) > 0 {
 		t.Errorf("moved without a reason: %v", moved)
 	}
 	cannot := func(name string, _ cluster.DutyID) bool { return name == "a" }
-	if moved := node.Rebalance(duties, nodes, 1, cannot); moved[stream].Node != "b" {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, cannot); moved[stream].Node != "b" {
 		t.Errorf("stays where its destination does not answer: %v", moved)
 	}
+	if moved := node.Rebalance(duties, []string{"b", "c"}, []string{"b"}, 1, able); moved[stream].Node != "b" {
+		t.Errorf("given to a node that was not heard: %v", moved)
+	}
 	none := func(string, cluster.DutyID) bool { return true }
-	if moved := node.Rebalance(duties, nodes, 1, none); len(moved) > 0 {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, none); len(moved) > 0 {
 		t.Errorf("moved to a node that cannot either: %v", moved)
 	}
 }

@@ -40,7 +40,7 @@ func (n *Node) offer(ctx context.Context, o relay.Open, abort func()) (*dutyFeed
 	v, _ := n.coord.View()
 	d := v.Duties[id]
 	s := n.source(id.Source)
-	if !v.Leading || s == nil || d.Assignment.Node != o.Node || uint64(d.Assignment.Epoch) != o.Epoch { // fencing, layer 2
+	if !v.Leading || s == nil || v.Nodes[d.Assignment.Node].ServerID != o.Node || uint64(d.Assignment.Epoch) != o.Epoch { // fencing, layer 2
 		return nil, relay.ErrNotHere
 	}
 	return s.open(ctx, id, d.Position, abort)
@@ -70,7 +70,7 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 	f := &dutyFeed{s: s, id: id, log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
 	cursor, err := x.log.NewCursor(from, want)
 	if errors.Is(err, relay.ErrBehind) {
-		cursor, err = s.catchUp(ctx, f, from, want)
+		cursor, err = s.catchUp(ctx, x, f, from, want)
 	}
 	if err != nil {
 		return nil, err
@@ -104,8 +104,12 @@ func (s *sourceRun) supersede(ctx context.Context, id cluster.DutyID) error {
 	}
 }
 
-// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
-func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
+// maxCatchUps bounds the private streams of one source: each is a dump of the server's and a ring of this node's memory.
+const maxCatchUps = 8
+
+// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half, or the
+// session ends.
+func (s *sourceRun) catchUp(ctx context.Context, x *session, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
 	stream := f.id.String()
 	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
 	if err != nil {
@@ -116,15 +120,28 @@ func (s *sourceRun) catchUp(ctx context.Context, f *dutyFeed, from event.Positio
 		return nil, err
 	}
 	cursor.Until = f.log.Holds
+	s.mu.Lock()
+	full := len(s.catchUps) >= maxCatchUps
+	if !full {
+		s.catchUps[f.id] = catchUp{since: time.Now(), from: from}
+	}
+	s.mu.Unlock()
+	if full {
+		return nil, relay.ErrNotHere
+	}
+	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
-	s.mu.Lock()
-	s.catchUps[f.id] = catchUp{since: time.Now(), from: from}
-	s.mu.Unlock()
 	go func() {
 		defer close(done)
 		private.Close(s.source.Stream(ctx, stream, from, want, private.Append))
+	}()
+	go func() {
+		select {
+		case <-x.over:
+			cancel()
+		case <-ctx.Done():
+		}
 	}()
 	f.stop = func() {
 		cancel()
@@ -266,7 +283,7 @@ func (n *Node) serve(ctx context.Context, a asked) {
 // openFeed opens the feed of a duty that is assigned to this node. nil says that there is none now.
 func (n *Node) openFeed(ctx context.Context, r *dutyRun) (sink.Feed, error) {
 	v, _ := n.coord.View()
-	open := relay.Open{Duty: r.id.String(), Epoch: uint64(r.assignment.Epoch), Node: n.cfg.ID}
+	open := relay.Open{Duty: r.id.String(), Epoch: uint64(r.assignment.Epoch), Node: n.cfg.Self.ServerID}
 	feed, err := n.feedFrom(ctx, v, open)
 	switch {
 	case err == nil:

@@ -8,7 +8,7 @@ import (
 )
 
 // handOverTime bounds everything that a node does before it stops.
-const handOverTime = 4 * time.Second
+const handOverTime = 3 * time.Second
 
 // handOver gives the node's duties, and its leadership, to others, and finishes what is in flight. What nobody takes is saved.
 func (n *Node) handOver(ctx context.Context) {
@@ -70,8 +70,8 @@ func (n *Node) othersLive(v cluster.View) bool {
 	if x == nil {
 		return v.Leader != "" && v.Leader != n.cfg.ID
 	}
-	_, candidates := x.members.living(v, n.cfg.Clock())
-	for _, name := range candidates {
+	_, _, takers := x.members.nodes(v, n.cfg.Clock())
+	for _, name := range takers {
 		if name != n.cfg.ID {
 			return true
 		}

@@ -34,6 +34,7 @@ func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.assign(ctx, x) })
 	g.Go(func() error { return n.watchPorts(ctx, x.members) })
+	g.Go(func() error { return n.probe(ctx, x) })
 	g.Go(func() error { return n.runSources(ctx, term) })
 	g.Go(func() error { return n.serveAsked(ctx) })
 	g.Go(func() error { return n.keepPositions(ctx, term) })
@@ -56,8 +57,10 @@ func (n *Node) seed(ctx context.Context, term cluster.Term) error {
 	return nil
 }
 
+// differs says what the file given at the start would change in the configuration that was in use then.
 func (n *Node) differs(v cluster.View) []string {
-	if n.cfg.Differs == nil {
+	n.compared.CompareAndSwap(0, v.Config.Version)
+	if n.cfg.Differs == nil || n.compared.Load() != v.Config.Version { // applied since, perhaps from a newer file
 		return nil
 	}
 	return n.cfg.Differs(v.Config)

@@ -99,7 +99,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	}
 	table, err := source.Describe(ctx, m.Table())
 	if err != nil {
-		return nil, 0, fmt.Errorf("describe %s: %w", m.Table(), err)
+		return nil, 0, err
 	}
 	if err := m.Bind(table); err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
@@ -115,7 +115,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	}
 	total, err := source.Rows(ctx, m.Table())
 	if err != nil {
-		return nil, 0, fmt.Errorf("count %s: %w", m.Table(), err)
+		return nil, 0, err
 	}
 	epoch := v.Sources[r.id.Source].Epoch
 	first, err := n.boundary(ctx, r.id.Source, epoch)

@@ -26,17 +26,10 @@ type member struct {
 	renewed  time.Duration // on the leader's clock
 	gone     bool          // its port refused a connection after that
 	draining bool
-	applied  uint64
 	stages   map[cluster.DutyID]status.Stage
+	failing  map[cluster.DutyID]time.Duration // for how long the destination has not taken a write
 	cannot   map[cluster.DutyID]time.Duration // until when it counts as unable to do a duty
 }
-
-// unreachedTime is how long a duty's destination must not have answered its node before another node tries, which then does it
-// for at least unableTime.
-const (
-	unreachedTime = 10 * time.Second
-	unableTime    = 2 * time.Minute
-)
 
 func newMembers(now time.Duration) *members {
 	return &members{began: now, known: make(map[string]*member), changed: make(chan struct{}, 1)}
@@ -47,17 +40,9 @@ func (m *members) renewed(r sessionRequest, now time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	was := m.known[r.Name]
-	k := &member{serverID: r.ServerID, renewed: now, draining: r.Draining, applied: r.Applied, stages: r.Stages}
+	k := &member{serverID: r.ServerID, renewed: now, draining: r.Draining, stages: r.Stages, failing: r.Failing}
 	if was != nil {
 		k.cannot = was.cannot
-	}
-	for id, unreached := range r.Cannot {
-		if unreached.For > unreachedTime {
-			if k.cannot == nil {
-				k.cannot = make(map[cluster.DutyID]time.Duration)
-			}
-			k.cannot[id] = now + unableTime
-		}
 	}
 	m.known[r.Name] = k
 	if was == nil || was.gone || was.draining != r.Draining || was.serverID != r.ServerID {
@@ -80,19 +65,34 @@ func (m *members) get(name string) member {
 
 func (m member) lives(now time.Duration) bool { return !m.gone && now-m.renewed < leaseTime }
 
-// living returns the nodes whose lease lasts, in order; candidates leaves out those that drain.
-func (m *members) living(v cluster.View, now time.Duration) (living, candidates []string) {
-	for _, name := range slices.Sorted(maps.Keys(v.Nodes)) {
-		k := m.get(name)
+// nodes sorts the nodes whose lease lasts. living are all of them: what they do they have to release. keepers may keep it, because
+// they are members and do not drain. takers may get more: they were heard in this term.
+func (m *members) nodes(v cluster.View, now time.Duration) (living, keepers, takers []string) {
+	names := slices.Collect(maps.Keys(v.Nodes))
+	m.mu.Lock()
+	for name := range m.known {
+		if _, ok := v.Nodes[name]; !ok { // taken out, but perhaps it has not heard
+			names = append(names, name)
+		}
+	}
+	m.mu.Unlock()
+	slices.Sort(names)
+	for _, name := range names {
+		k, known := m.get(name), v.Nodes[name]
 		if !k.lives(now) {
 			continue
 		}
 		living = append(living, name)
-		if !k.draining {
-			candidates = append(candidates, name)
+		heard := k.serverID != ""
+		if known.ServerID == "" || k.draining || heard && k.serverID != known.ServerID {
+			continue
+		}
+		keepers = append(keepers, name)
+		if heard {
+			takers = append(takers, name)
 		}
 	}
-	return living, candidates
+	return living, keepers, takers
 }
 
 // unable returns what Rebalance asks: whether a node did not reach a duty's destination lately.
@@ -103,6 +103,38 @@ func (m *members) unable(now time.Duration) func(string, cluster.DutyID) bool {
 		k := m.known[node]
 		return k != nil && now < k.cannot[id]
 	}
+}
+
+// failing returns the duties whose destination has not answered their node for a while, with that node.
+func (m *members) failing() map[cluster.DutyID]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[cluster.DutyID]string)
+	for name, k := range m.known {
+		for id, since := range k.failing {
+			if since > unreachedTime {
+				out[id] = name
+			}
+		}
+	}
+	return out
+}
+
+// cannot notes that a node does not reach a duty's destination.
+func (m *members) cannot(node string, id cluster.DutyID, until time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.known[node]
+	if k == nil {
+		return
+	}
+	next := map[cluster.DutyID]time.Duration{id: until}
+	for other, u := range k.cannot {
+		if other != id {
+			next[other] = u
+		}
+	}
+	k.cannot = next
 }
 
 // stage returns what a node last said of a duty.
@@ -117,6 +149,8 @@ func (n *Node) watchPorts(ctx context.Context, m *members) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	first := true
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
 		v, _ := n.coord.View()
 		holds := make(map[string]bool)
@@ -129,11 +163,14 @@ func (n *Node) watchPorts(ctx context.Context, m *members) error {
 			if !holds[name] || name == n.cfg.ID || k.gone || !first && (silent < suspect || silent > 2*leaseTime) {
 				continue
 			}
-			if n.cfg.Peers.Refuses(ctx, v.Nodes[name].Address) {
-				m.refused(name, k.renewed)
-				n.log.Warn("node is gone: its port refuses connections", "node", name)
-			}
+			asking.Go(func() {
+				if n.cfg.Peers.Refuses(ctx, v.Nodes[name].Address) {
+					m.refused(name, k.renewed)
+					n.log.Warn("node is gone: its port refuses connections", "node", name)
+				}
+			})
 		}
+		asking.Wait()
 		first = false
 		select {
 		case <-ctx.Done():

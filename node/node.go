@@ -164,6 +164,7 @@ type Node struct {
 	asked    chan asked            // feeds that other nodes ask for
 	lease    lease                 // of this node
 	reign    atomic.Pointer[reign] // nil while this node does not lead
+	compared atomic.Uint64         // the configuration that was in use when the file was first compared with it
 	leaving  atomic.Bool           // the node is to be taken out of the cluster when it has stopped
 
 	mu      sync.Mutex

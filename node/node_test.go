@@ -36,6 +36,8 @@ type world struct {
 	index   string            // UUID
 	blocked chan struct{}     // writes wait for it when not nil
 	second  *world            // the destination of sink "second"
+	cut     map[string]bool   // nodes that do not reach the destination
+	apart   map[string]bool   // nodes that do not reach the source
 	writes  []write
 	repeats int // writes at the version that the document had, or a lower one
 }
@@ -67,11 +69,19 @@ func (w *world) document(id string) (event.Version, bool) {
 }
 
 // source implements node.Source.
-type source struct{ *world }
+type source struct {
+	*world
+	node string // that asks
+}
+
+var errNoRoute = errors.New("no route")
 
 func (s source) Server(context.Context) (node.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.apart[s.node] {
+		return node.Server{}, errNoRoute
+	}
 	return node.Server{UUID: s.uuid, Version: "9.7"}, nil
 }
 
@@ -91,6 +101,9 @@ func (s source) Stream(ctx context.Context, _ string, from event.Position, want 
 	for at := from; ; {
 		s.mu.Lock()
 		grown, broken := s.grown, s.broken
+		if s.apart[s.node] {
+			broken = errNoRoute
+		}
 		var document string
 		ready := at.Offset < uint64(len(s.log))
 		if ready {
@@ -191,6 +204,9 @@ type destination struct {
 }
 
 func (d destination) Write(ctx context.Context, changes []mapping.Change) error {
+	if _, err := d.Ping(ctx); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	blocked := d.blocked
 	d.mu.Unlock()
@@ -221,7 +237,17 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 	return nil
 }
 
-func (d destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
+// Ping implements node.Pinger.
+func (d destination) Ping(context.Context) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cut[d.node] {
+		return "", errNoRoute
+	}
+	return "7", nil
+}
+
+func (d destination) Clear(_ context.Context, _ string, before event.Version, _ func() error) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out sink.Cleared
@@ -260,7 +286,9 @@ type parts struct {
 	node string
 }
 
-func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) { return source{p.world}, nil }
+func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) {
+	return source{p.world, p.node}, nil
+}
 func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	if name == "second" {
 		return destination{p.second, p.node}, nil
@@ -537,7 +565,7 @@ func TestRebalance(t *testing.T) {
 	}
 	nodes := []string{"a", "b", "c"}
 	able := func(string, cluster.DutyID) bool { return false }
-	first := node.Rebalance(duties, nodes, 1, able)
+	first := node.Rebalance(duties, nodes, nodes, 1, able)
 	count := map[string]int{}
 	for id, a := range first {
 		count[a.Node]++
@@ -546,10 +574,10 @@ func TestRebalance(t *testing.T) {
 	if count["a"] != 4 || count["b"] != 4 || count["c"] != 4 {
 		t.Errorf("spread %v, want 4 each", count)
 	}
-	if again := node.Rebalance(duties, nodes, 1, able); len(again) != 0 {
+	if again := node.Rebalance(duties, nodes, nodes, 1, able); len(again) != 0 {
 		t.Errorf("moved without a reason: %v", again)
 	}
-	moved := node.Rebalance(duties, []string{"a", "c"}, 1, able)
+	moved := node.Rebalance(duties, []string{"a", "c"}, []string{"a", "c"}, 1, able)
 	if len(moved) != 4 {
 		t.Errorf("%d duties moved when b left, want its 4", len(moved))
 	}

@@ -14,8 +14,9 @@ import (
 
 // A lease ends leaseTime after the renewal that the leader answered was sent.
 const (
-	leaseTime  = 1500 * time.Millisecond
-	renewEvery = 500 * time.Millisecond
+	leaseTime    = 1500 * time.Millisecond
+	renewEvery   = 500 * time.Millisecond
+	retryRenewal = 50 * time.Millisecond // when the leader did not answer, or does not lead yet
 )
 
 // errNoLease says that this node may begin no write: it has not heard from a leader that a quorum confirms.
@@ -71,15 +72,19 @@ func (n *Node) keepSession(ctx context.Context) error {
 				n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
 			}
 		}
-		if err := n.untilRenewal(ctx, v, changed); err != nil {
+		pause := renewEvery
+		if !since.IsZero() {
+			pause = retryRenewal
+		}
+		if err := n.untilRenewal(ctx, v, changed, pause); err != nil {
 			return err
 		}
 	}
 }
 
 // untilRenewal waits until the next renewal is due: after its time, at another leader, or when there is something to tell.
-func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-chan struct{}) error {
-	timer := time.NewTimer(renewEvery)
+func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-chan struct{}, pause time.Duration) error {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		select {
@@ -102,14 +107,13 @@ func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-cha
 func (n *Node) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTime)
 	defer cancel()
-	v, _ := n.coord.View()
-	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil, Applied: v.Applied,
-		Stages: map[cluster.DutyID]status.Stage{}, Cannot: map[cluster.DutyID]unreachedSince{}}
+	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil,
+		Stages: map[cluster.DutyID]status.Stage{}, Failing: map[cluster.DutyID]time.Duration{}}
 	for _, r := range n.running() {
-		stage, unreached := r.tell()
+		stage, failing := r.tell()
 		request.Stages[r.id] = stage
-		if unreached.For > 0 {
-			request.Cannot[r.id] = unreached
+		if failing > 0 {
+			request.Failing[r.id] = failing
 		}
 	}
 	sent := n.cfg.Clock()
@@ -120,18 +124,18 @@ func (n *Node) renew(ctx context.Context) error {
 	return nil
 }
 
-// tell says what the leader has to know of a duty.
-func (r *dutyRun) tell() (status.Stage, unreachedSince) {
+// tell says what the leader has to know of a duty: its stage, and for how long its destination has not taken a write.
+func (r *dutyRun) tell() (status.Stage, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.worker == nil {
-		return r.stage, unreachedSince{}
+		return r.stage, 0
 	}
 	p := r.worker.Progress()
 	if p.Stage != sink.Failing {
-		return r.stage, unreachedSince{}
+		return r.stage, 0
 	}
-	return r.stage, unreachedSince{For: time.Since(p.Since), Error: p.LastError}
+	return r.stage, time.Since(p.Since)
 }
 
 // renewed is the leader's answer to a renewal: nil when a quorum confirms that it leads.

@@ -65,6 +65,7 @@ type session struct {
 	duties map[cluster.DutyID]event.TableName
 	epoch  uint32
 	gtids  bool
+	over   <-chan struct{} // closed when it ends
 }
 
 func newSourceRun(n *Node, name string, c cluster.SourceConfig, term cluster.Term) *sourceRun {
@@ -219,12 +220,13 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.setSession(&session{log: log, duties: duties, epoch: v.Sources[s.name].Epoch, gtids: server.GTIDs})
+	g, gctx := errgroup.WithContext(ctx)
+	stream, end := context.WithCancel(gctx)
+	defer end()
+	s.setSession(&session{log: log, duties: duties, epoch: v.Sources[s.name].Epoch, gtids: server.GTIDs, over: stream.Done()})
 	s.enter(status.SourceStreaming, nil, false)
 	s.log.Info("following", "from", base.String(), "server", server.UUID, "mysql", server.Version, "epoch", base.Epoch, "duties", len(duties))
 
-	g, gctx := errgroup.WithContext(ctx)
-	stream, end := context.WithCancel(gctx)
 	g.Go(func() error {
 		err := s.source.Stream(stream, shared, base, wanted(duties), log.Append)
 		if stream.Err() != nil && gctx.Err() == nil {

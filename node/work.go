@@ -209,7 +209,7 @@ func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
 	defer feed.Close()
 	table, err := source.Describe(ctx, m.Table())
 	if err != nil {
-		return fmt.Errorf("describe %s: %w", m.Table(), err)
+		return err
 	}
 	if err := errors.Join(snapshot.RequireKey(table), m.Bind(table)); err != nil {
 		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
@@ -284,6 +284,9 @@ func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping,
 		if err != nil {
 			return err
 		}
+		if err := n.begin(); err != nil {
+			return err
+		}
 		if uuid, err = indexer.CreateIndex(ctx, m.Index(), body); err != nil {
 			return err
 		}
@@ -340,7 +343,11 @@ func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
 			Delete: f.Delete, Reason: f.Reason, Time: time.Now().UTC()}
 		k.describe(&entries[i], f.Row)
 	}
-	return k.n.propose(ctx, cluster.SetAside{Entries: entries})
+	aside := cluster.SetAside{Entries: entries}
+	if k.r.id == duty { // a load has an epoch of its own
+		aside.Epoch = k.r.assignment.Epoch
+	}
+	return k.n.propose(ctx, aside)
 }
 
 // describe adds the row that a person needs to find and that a retry reads again.

@@ -109,7 +109,7 @@ func (n *Node) newestCommand() (raft.Log, error) {
 }
 
 // answerTime is how long Run waits at its end for calls to be answered.
-const answerTime = 2 * time.Second
+const answerTime = time.Second
 
 // await waits until the calls that wait for Raft have their answers: when it is shut down it forgets some. Each gets its
 // own soon, by a majority's disks or by the end of the term, unless this node's disk is gone.
@@ -206,6 +206,17 @@ func (n *Node) leadTerm(ctx context.Context, t electedTerm, lead Lead) error {
 	for {
 		select {
 		case err := <-returned:
+			if errors.Is(err, cluster.ErrNotLeader) && failed == nil && ctx.Err() == nil {
+				// Raft says so a moment before the term ends, or because a transfer was tried: then this node leads on.
+				select {
+				case <-lost:
+				case <-ctx.Done():
+				case <-time.After(electionPause):
+					go func() { returned <- n.leadCaughtUp(ctx, t, lead) }()
+					continue
+				}
+				return nil
+			}
 			return n.led(ctx, t.term, err, failed)
 		case failed = <-n.failed:
 			cancel()
@@ -215,6 +226,9 @@ func (n *Node) leadTerm(ctx context.Context, t electedTerm, lead Lead) error {
 		}
 	}
 }
+
+// electionPause is how long a lead that Raft has refused waits for the end of its term before it begins again.
+const electionPause = 100 * time.Millisecond
 
 // led says what lead's return means for Run.
 func (n *Node) led(ctx context.Context, term cluster.Term, err, failed error) error {

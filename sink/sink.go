@@ -45,8 +45,8 @@ type Sink interface {
 // Clearer is a Sink that can delete all documents of an index below a version.
 type Clearer interface {
 	// Clear deletes every document of the index whose version is below before, at the version before. No write to the
-	// index may be in flight.
-	Clear(ctx context.Context, index string, before event.Version) (Cleared, error)
+	// index may be in flight. begin is asked before each request (rule 6).
+	Clear(ctx context.Context, index string, before event.Version, begin func() error) (Cleared, error)
 }
 
 // Cleared says what Clear met.

@@ -151,12 +151,12 @@ type Duty struct {
 	Version       string    `json:"version,omitempty"`  // of the last event before Position
 	LagSeconds    *float64  `json:"lag_seconds,omitempty"`
 	LagBytes      *uint64   `json:"lag_bytes,omitempty"`
-	Counters      Counters  `json:"counters"` // since the start of the process
+	Counters      Counters  `json:"counters"` // since it came to its node
 	RowsPerSecond float64   `json:"rows_per_second"`
 	Load          *Load     `json:"load,omitempty"`
 }
 
-// Counters count what a duty did since the process started.
+// Counters count what a duty did since it came to its node, or its configuration changed.
 type Counters struct {
 	Read        uint64 `json:"read"`         // rows
 	Applied     uint64 `json:"applied"`      // documents that the destination confirmed

@@ -191,7 +191,7 @@ func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
 			fmt.Fprint(w, items(item("delete", "old", 200, "")))
 		},
 	})
-	cleared, err := s.Clear(t.Context(), "i", 10)
+	cleared, err := s.Clear(t.Context(), "i", 10, func() error { return nil })
 	if err != nil || cleared != (sink.Cleared{Deleted: 1, Highest: 20}) {
 		t.Fatalf("cleared %+v, %v", cleared, err)
 	}
