@@ -78,13 +78,42 @@ type rig struct {
 	proxy *proxy.Elastic // in front of Elasticsearch
 	mysql *proxy.TCP     // in front of MySQL
 	work  *oracle.Workload
-	node  *harness.Node // not started
+	node  *harness.Node // not started; nil in a cluster
+	on    system        // the node, or the cluster
+}
+
+// A system is one canalgo, or a cluster of them.
+type system interface {
+	oracle.Reporter
+	Wait(ctx context.Context, what string, is func(status.Report) bool) (status.Report, error)
+	Command(ctx context.Context, args ...string) (harness.Output, error)
+	LogTail(lines int) string
 }
 
 // within bounds what a test waits for. It is long, because nothing takes it when all is well.
 const within = 2 * time.Minute
 
 func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load string) *rig {
+	t.Helper()
+	r := newServers(t, name, options, "127.0.0.1:0")
+	var err error
+	if r.node, err = harness.New(filepath.Join(t.TempDir(), "canalgo"), r.sections(load)); err != nil {
+		t.Fatal(err)
+	}
+	r.on = r.node
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the end of canalgo's log:\n%s", r.node.LogTail(60))
+		}
+		if r.node.PID() != 0 {
+			r.must(r.node.Kill())
+		}
+	})
+	return r
+}
+
+// newServers is a rig without a canalgo; the proxies listen where listen says.
+func newServers(t *testing.T, name string, options oracle.WorkloadConfig, listen string) *rig {
 	t.Helper()
 	r := &rig{t: t, name: name}
 	var err error
@@ -94,11 +123,11 @@ func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load strin
 	if r.es, err = servers.es(); err != nil {
 		t.Fatal(err)
 	}
-	if r.proxy, err = proxy.NewElastic(r.es.URL()); err != nil {
+	if r.proxy, err = proxy.NewElasticOn(listen, r.es.URL()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.proxy.Close() })
-	if r.mysql, err = proxy.NewTCP(r.db.Addr()); err != nil {
+	if r.mysql, err = proxy.NewTCPOn(listen, r.db.Addr()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.mysql.Close() })
@@ -112,17 +141,6 @@ func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load strin
 	t.Cleanup(func() {
 		r.must(r.db.Exec("DROP DATABASE " + name))
 		r.must(r.es.DeleteIndex(context.Background(), name))
-	})
-	if r.node, err = harness.New(filepath.Join(t.TempDir(), "canalgo"), r.sections(load)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the end of canalgo's log:\n%s", r.node.LogTail(60))
-		}
-		if r.node.PID() != 0 {
-			r.must(r.node.Kill())
-		}
 	})
 	return r
 }
@@ -173,7 +191,7 @@ func (r *rig) awaitReport(what string, ok func(status.Report) bool) status.Repor
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	report, err := r.node.Wait(ctx, what, ok)
+	report, err := r.on.Wait(ctx, what, ok)
 	r.must(err)
 	return report
 }
@@ -213,7 +231,7 @@ func (r *rig) run(f func(context.Context) error) (stop func()) {
 
 // sample watches the hot keys and the positions until the returned function is called, which judges.
 func (r *rig) sample() (judge func()) {
-	s := &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.node}
+	s := &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.on}
 	stop := r.run(s.Run)
 	return func() {
 		r.t.Helper()
@@ -229,7 +247,7 @@ func (r *rig) quiet() {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	r.must(oracle.Quiet(ctx, r.db, r.node))
+	r.must(oracle.Quiet(ctx, r.db, r.on))
 }
 
 func (r *rig) compare() oracle.Result {
@@ -247,7 +265,7 @@ func (r *rig) equal() {
 	if err := result.Err(); err != nil {
 		r.t.Error(err)
 	}
-	report, err := r.node.Status(context.Background())
+	report, err := r.on.Status(context.Background())
 	r.must(err)
 	if report.Quarantine != 0 {
 		r.t.Errorf("%d documents are set aside: %s", report.Quarantine, r.command(0, "quarantine", "ls"))
@@ -261,7 +279,7 @@ func (r *rig) progress(n int) {
 	goal := r.proxy.Stats().Acknowledged + n
 	r.await("progress", func() error {
 		if now := r.proxy.Stats().Acknowledged; now < goal {
-			return fmt.Errorf("%d of %d items are written; the end of the log:\n%s", now, goal, r.node.LogTail(5))
+			return fmt.Errorf("%d of %d items are written; the end of the log:\n%s", now, goal, r.on.LogTail(5))
 		}
 		return nil
 	})
@@ -298,7 +316,7 @@ func (r *rig) command(code int, args ...string) string {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	out, err := r.node.Command(ctx, args...)
+	out, err := r.on.Command(ctx, args...)
 	r.must(err)
 	if out.Code != code {
 		r.t.Fatalf("canalgo %s ended with %d, want %d:\n%s%s", strings.Join(args, " "), out.Code, code, out.Stdout, out.Stderr)

@@ -143,6 +143,7 @@ func mergeDuty(id, node string, reports map[string]status.Report, led status.Rep
 	}
 	if ledOK {
 		out.LagSeconds, out.LagBytes = at.LagSeconds, at.LagBytes
+		out.Position, out.Version = at.Position, at.Version // its log is the newest
 	}
 	if out.Stage == status.Reading && out.Counters.InFlight == 0 && out.LagSeconds != nil && *out.LagSeconds == 0 {
 		out.Stage = status.Idle

@@ -28,6 +28,8 @@ type Cursor struct {
 	ended  bool // End was called
 	inside bool // the last batch that was taken did not end its transaction
 
+	ending chan struct{} // closed by End
+
 	mu       sync.Mutex
 	marks    []mark // what was passed and not acknowledged yet, in order
 	position event.Position
@@ -54,7 +56,8 @@ func (l *Log) NewCursor(from event.Position, want func(event.TableName) bool) (*
 	if from.Version() < l.base {
 		return nil, ErrBehind
 	}
-	c := &Cursor{log: l, want: want, from: from.Version(), next: l.first, moved: time.Now(), position: from, executed: executed, read: from}
+	c := &Cursor{log: l, want: want, from: from.Version(), next: l.first, moved: time.Now(), position: from, executed: executed, read: from,
+		ending: make(chan struct{})}
 	l.cursors[c] = struct{}{}
 	return c, nil
 }
@@ -86,7 +89,7 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 		}
 		if c.ended && !c.inside {
 			l.mu.Unlock()
-			return event.Batch{}, io.EOF
+			return event.Batch{}, ErrToldToEnd
 		}
 		if i := c.next - l.first; i < uint64(len(l.batches)) {
 			b := l.batches[i]
@@ -231,12 +234,25 @@ func (c *Cursor) advance(end event.Position) {
 	}
 }
 
-// End makes Next return io.EOF at the next transaction boundary.
+// End makes Next return ErrToldToEnd at the next transaction boundary.
 func (c *Cursor) End() {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
+	if !c.ended {
+		close(c.ending)
+	}
 	c.ended = true
 	c.log.wake()
+}
+
+// Ending returns a channel that is closed by End.
+func (c *Cursor) Ending() <-chan struct{} { return c.ending }
+
+// AtEnd reports whether Next has nothing to return any more because of End.
+func (c *Cursor) AtEnd() bool {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	return c.ended && !c.inside
 }
 
 // Position returns the position up to which everything is acknowledged, with its GTID set.

@@ -16,6 +16,9 @@ var ErrNeedsLoad = errors.New("needs load")
 // ErrNotHere says that this node does not serve the feed, or not yet: ask again, or ask the leader of now.
 var ErrNotHere = errors.New("the feed is not served here")
 
+// ErrToldToEnd is an io.EOF: a Cursor's End was called, so the duty goes on elsewhere, or here with another feed.
+var ErrToldToEnd = fmt.Errorf("the feed was told to end: %w", io.EOF)
+
 // An ending is why a feed has no more batches, as it travels.
 type ending struct {
 	Kind string `json:"kind"`
@@ -35,6 +38,7 @@ var endings = []struct {
 	{"stop", isStop, func(e ending) error { return &event.StopError{Reason: e.Text, Fix: e.Fix} }},
 	{"behind", like(ErrBehind), func(e ending) error { return passed(e.Text, ErrBehind) }},
 	{"not here", like(ErrNotHere), func(e ending) error { return passed(e.Text, ErrNotHere) }},
+	{"told", like(ErrToldToEnd), func(ending) error { return ErrToldToEnd }},
 	{"eof", like(io.EOF), func(ending) error { return io.EOF }},
 	{"error", func(error) bool { return true }, func(e ending) error { return errors.New(e.Text) }}, // keep last
 }

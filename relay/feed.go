@@ -38,8 +38,9 @@ type Feed struct {
 	end      error // why the leader sends no more batches
 	err      error // why the connection is of no use any more
 
-	next []received // what Next returns before it looks at arrived again
-	at   int
+	next   []received // what Next returns before it looks at arrived again
+	at     int
+	inside bool // the last batch that Next returned did not end its transaction
 
 	prefix [batchBytes]byte // scratch of readBatch
 }
@@ -97,8 +98,9 @@ func (f *Feed) open(open Open) error {
 	return fmt.Errorf("frame of type %d, want opened or end", kind)
 }
 
-// Next returns the next batch. At the feed's end the batches that came before are returned first. A connection that breaks
-// ends the feed at once, because their acknowledgements would not be counted.
+// Next returns the next batch. At the feed's end the batches that came before are returned first, but for one
+// that was told to end: that ends behind the present transaction, so that nobody waits until megabytes are written; the duty's
+// next feed delivers them. A connection that breaks ends the feed at once, because acknowledgements would not be counted.
 func (f *Feed) Next(ctx context.Context) (event.Batch, error) {
 	for {
 		if b, ok, err := f.take(); ok || err != nil {
@@ -121,13 +123,14 @@ func (f *Feed) take() (b event.Batch, ok bool, err error) {
 	if f.at == len(f.next) {
 		f.next, f.arrived, f.at = f.arrived, f.next[:0], 0
 	}
-	if f.at == len(f.next) {
+	if f.at == len(f.next) || f.end == ErrToldToEnd && !f.inside {
 		return event.Batch{}, false, f.end
 	}
 	r := f.next[f.at]
 	f.next[f.at] = received{}
 	f.at++
 	f.taken += r.cost
+	f.inside = lastVersion(r.batch) > r.batch.End.Version()
 	if f.taken+Window-f.granted >= Window/4 {
 		signal(f.tell)
 	}

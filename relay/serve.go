@@ -33,6 +33,12 @@ type Served interface {
 	Newest() (newest event.Version, settled bool)
 }
 
+// An ender is a Served that can be told to end, as a *Cursor is by End. Whether the node takes another batch does not matter then.
+type ender interface {
+	Ending() <-chan struct{} // closed when it was told
+	AtEnd() bool             // Next returns ErrToldToEnd at once
+}
+
 // A Server is the leader's end of one feed's connection. After Accept, call one of Serve, Refuse and Close.
 type Server struct {
 	open Open
@@ -157,13 +163,20 @@ func (s *Server) awaitCredit(ctx context.Context, stop context.CancelCauseFunc, 
 	if s.sent < s.granted.Load() {
 		return
 	}
+	var ending <-chan struct{}
+	atEnd := func() bool { return false }
+	if e, ok := feed.(ender); ok {
+		ending, atEnd = e.Ending(), e.AtEnd
+	}
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	for ctx.Err() == nil && s.sent >= s.granted.Load() {
+	for ctx.Err() == nil && s.sent >= s.granted.Load() && !atEnd() {
 		s.flush(stop)
 		select {
 		case <-ctx.Done():
 		case <-s.more:
+		case <-ending:
+			ending = nil // inside a transaction the rest of it comes first
 		case <-tick.C:
 			s.out.heartbeat(feed.Newest())
 		}

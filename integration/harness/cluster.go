@@ -6,6 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"canalgo/status"
 )
@@ -13,18 +18,27 @@ import (
 // ClusterToken is the token of every Cluster. Tests plant it: it must not be seen anywhere.
 const ClusterToken = "planted-cluster-token"
 
-// A Cluster is some nodes of one cluster, each with a folder below Dir. Its methods are for one goroutine.
+// A Cluster is some nodes of one cluster, each with a folder below Dir. Its methods are for one goroutine, but Status is for
+// several.
 type Cluster struct {
 	Dir   string
 	Nodes []*Node // those that belong to it, whether they run or not
 	made  int
+	place func(number int) *Place
+
+	mu sync.Mutex // of Nodes, for Status
 }
 
 // NewCluster makes count nodes. The first one has the sections in its file and makes the cluster; the others are told to join it
 // and nothing else. Nothing runs yet.
 func NewCluster(dir string, count int, sections string) (*Cluster, error) {
-	c := &Cluster{Dir: dir, made: 1}
-	first, err := New(filepath.Join(dir, "n1"), fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, sections))
+	return NewClusterAt(dir, count, sections, func(int) *Place { return nil })
+}
+
+// NewClusterAt is NewCluster on other hosts: place says where the node of each number, from 1, runs.
+func NewClusterAt(dir string, count int, sections string, place func(number int) *Place) (*Cluster, error) {
+	c := &Cluster{Dir: dir, made: 1, place: place}
+	first, err := newFirst(filepath.Join(dir, "n1"), fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, sections), place(1))
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +59,47 @@ func (c *Cluster) Add() (*Node, error) {
 	}
 	c.made++
 	name := fmt.Sprintf("n%d", c.made)
-	n, err := Joining(filepath.Join(c.Dir, name), name, ClusterToken, join...)
+	n, err := newJoining(filepath.Join(c.Dir, name), name, ClusterToken, c.place(c.made), join...)
 	if err == nil {
-		c.Nodes = append(c.Nodes, n)
+		c.set(append(slices.Clone(c.Nodes), n))
 	}
 	return n, err
+}
+
+func (c *Cluster) set(nodes []*Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Nodes = nodes
+}
+
+func (c *Cluster) nodes() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Nodes
+}
+
+// NewSame makes count nodes that are all given the same file, which names all of them and the token. Which host each is, flags
+// say. Nothing runs yet.
+func NewSame(dir string, count int, sections string) (*Cluster, error) {
+	c := &Cluster{Dir: dir, place: func(int) *Place { return nil }}
+	var join []string
+	for c.made < count {
+		c.made++
+		name := fmt.Sprintf("n%d", c.made)
+		n, err := newJoining(filepath.Join(dir, name), name, "", nil)
+		if err != nil {
+			return nil, err
+		}
+		c.Nodes = append(c.Nodes, n)
+		join = append(join, strconv.Quote(n.Port))
+	}
+	file := filepath.Join(dir, "config.toml")
+	for _, n := range c.Nodes {
+		n.env = nil
+		n.args = []string{"-config", file, "-id", n.Name, "-data", n.Data(), "-http", n.HTTP, "-listen", n.Port}
+	}
+	text := fmt.Sprintf("[cluster]\njoin = [%s]\ntoken = %q\n\n%s", strings.Join(join, ", "), ClusterToken, sections)
+	return c, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // Forget takes a node off the list; it must not run.
@@ -60,7 +110,7 @@ func (c *Cluster) Forget(gone *Node) {
 			rest = append(rest, n)
 		}
 	}
-	c.Nodes = rest
+	c.set(rest)
 }
 
 // Start starts every node that does not run and waits until the cluster is whole.
@@ -131,11 +181,13 @@ func (c *Cluster) Wait(ctx context.Context, what string, is func(status.Report) 
 // Status asks the first node that answers and has a leader.
 func (c *Cluster) Status(ctx context.Context) (status.Report, error) {
 	err := errors.New("no node runs")
-	for _, n := range c.Nodes {
-		if n.PID() == 0 {
+	for _, n := range c.nodes() {
+		if n.PID() == 0 || n.paused.Load() {
 			continue
 		}
-		report, asked := n.Status(ctx)
+		asking, cancel := context.WithTimeout(ctx, askTime)
+		report, asked := n.Status(asking)
+		cancel()
 		if asked == nil && report.Leader != "" {
 			return report, nil
 		}
@@ -144,6 +196,28 @@ func (c *Cluster) Status(ctx context.Context) (status.Report, error) {
 		}
 	}
 	return status.Report{}, err
+}
+
+// askTime is how long a node may take to answer; it waits 1 s for the others.
+const askTime = 3 * time.Second
+
+// Command is Node.Command at the first node that runs.
+func (c *Cluster) Command(ctx context.Context, args ...string) (Output, error) {
+	for _, n := range c.Nodes {
+		if n.PID() != 0 && !n.paused.Load() {
+			return n.Command(ctx, args...)
+		}
+	}
+	return Output{}, errors.New("no node runs")
+}
+
+// LogTail returns the last lines that each node printed.
+func (c *Cluster) LogTail(lines int) string {
+	var b strings.Builder
+	for _, n := range c.nodes() {
+		fmt.Fprintf(&b, "%s:\n%s\n", n.Name, n.LogTail(lines))
+	}
+	return b.String()
 }
 
 // Leader waits for a leader that runs and returns it.

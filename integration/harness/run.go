@@ -14,7 +14,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,18 +58,25 @@ type Node struct {
 	HTTP string // host:port, the same over restarts
 	Port string // host:port of the node port, the same over restarts
 
+	// Extra are arguments for the next start beside those that it has always.
+	Extra []string
+
 	binary string
+	within []string // the command that runs the binary, before its own
 	args   []string // that it is started with
 	env    []string // beside those of this process
 	client *http.Client
+	paused atomic.Bool
 
 	process process.Process
 }
 
 // New writes dir/config.toml: sections, which must not hold [node], behind a [node] with a data folder below dir and free
 // loopback ports. Nothing runs yet.
-func New(dir, sections string) (*Node, error) {
-	n, err := newNode(dir, "n1")
+func New(dir, sections string) (*Node, error) { return newFirst(dir, sections, nil) }
+
+func newFirst(dir, sections string, at *Place) (*Node, error) {
+	n, err := newNode(dir, "n1", at)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +86,11 @@ func New(dir, sections string) (*Node, error) {
 
 // Joining returns a node that joins a cluster and is told nothing but that. Nothing runs yet.
 func Joining(dir, name, token string, join ...string) (*Node, error) {
-	n, err := newNode(dir, name)
+	return newJoining(dir, name, token, nil, join...)
+}
+
+func newJoining(dir, name, token string, at *Place, join ...string) (*Node, error) {
+	n, err := newNode(dir, name, at)
 	if err != nil {
 		return nil, err
 	}
@@ -86,21 +99,31 @@ func Joining(dir, name, token string, join ...string) (*Node, error) {
 	return n, os.MkdirAll(dir, 0o755)
 }
 
-func newNode(dir, name string) (*Node, error) {
+// A Place is where a node runs, when that is not this host's loopback.
+type Place struct {
+	HTTP, Port string   // HOST:PORT
+	Within     []string // the command that runs the binary there, before the binary's own
+}
+
+func newNode(dir, name string, at *Place) (*Node, error) {
 	binary, err := Binary()
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
-	if err != nil {
-		return nil, err
+	if at == nil {
+		ports, err := freePorts(2)
+		if err != nil {
+			return nil, err
+		}
+		at = &Place{HTTP: ports[0], Port: ports[1]}
 	}
-	n := &Node{Name: name, Dir: dir, HTTP: ports[0], Port: ports[1], binary: binary, client: &http.Client{Timeout: 5 * time.Second}}
+	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
 	n.process = process.Process{
 		Name: "canalgo " + name,
 		Log:  n.LogFile(),
 		Command: func() *exec.Cmd {
-			cmd := exec.Command(n.binary, n.args...)
+			argv := slices.Concat(n.within, []string{n.binary}, n.args, n.Extra)
+			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Dir = n.Dir
 			cmd.Env = append(os.Environ(), n.env...)
 			return cmd
@@ -142,7 +165,10 @@ func (n *Node) Data() string { return filepath.Join(n.Dir, "data") }
 func (n *Node) LogFile() string { return filepath.Join(n.Dir, "canalgo.log") }
 
 // Start starts the process. It does not wait for anything.
-func (n *Node) Start() error { return n.process.Spawn() }
+func (n *Node) Start() error {
+	n.paused.Store(false)
+	return n.process.Spawn()
+}
 
 // Kill ends the process by kill -9 and waits until it is gone. One that had ended by itself is an error, one that was never
 // started is none.
@@ -152,10 +178,16 @@ func (n *Node) Kill() error { return n.process.Kill() }
 func (n *Node) Stop() error { return n.process.Stop() }
 
 // Pause stops the process's clock until Continue.
-func (n *Node) Pause() error { return n.process.Signal(syscall.SIGSTOP) }
+func (n *Node) Pause() error {
+	n.paused.Store(true)
+	return n.process.Signal(syscall.SIGSTOP)
+}
 
 // Continue ends a Pause.
-func (n *Node) Continue() error { return n.process.Signal(syscall.SIGCONT) }
+func (n *Node) Continue() error {
+	n.paused.Store(false)
+	return n.process.Signal(syscall.SIGCONT)
+}
 
 // PID is the process's id, 0 while it does not run.
 func (n *Node) PID() int { return n.process.PID() }
@@ -213,7 +245,8 @@ type Output struct {
 // ends or ctx does.
 func (n *Node) Command(ctx context.Context, args ...string) (Output, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, n.binary, args...)
+	argv := slices.Concat(n.within, []string{n.binary}, args)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = n.Dir
 	cmd.Env = append(os.Environ(), "CANALGO_HTTP="+n.HTTP)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

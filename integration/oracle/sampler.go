@@ -14,7 +14,7 @@ import (
 	"canalgo/status"
 )
 
-// Reporter is asked what the node reports; *harness.Node is one.
+// Reporter is asked what the cluster reports; *harness.Node is one, and *harness.Cluster.
 type Reporter interface {
 	Status(ctx context.Context) (status.Report, error)
 }
@@ -24,7 +24,7 @@ type Sampler struct {
 	Elasticsearch *component.Elasticsearch
 	Index         string
 	IDs           []string // documents with a number in the field ver
-	Node          Reporter
+	Node          Reporter // asked for the saved positions, of whichever node
 
 	mu        sync.Mutex
 	documents map[string]seen
@@ -37,6 +37,7 @@ type Sampler struct {
 type seen struct{ version, ver int64 }
 
 type reached struct {
+	applied           uint64 // of the log, where this is so
 	version, position string
 	epoch, count      uint64
 }
@@ -113,6 +114,10 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 	if err != nil {
 		return nil // it is away
 	}
+	applied, ok := leaderApplied(report)
+	if !ok {
+		return nil // nobody says whose positions they are
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports++
@@ -120,17 +125,32 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 		if d.Kind != "stream" || d.Version == "" {
 			continue
 		}
-		now := reached{version: d.Version, position: d.Position}
+		now := reached{applied: applied, version: d.Version, position: d.Position}
 		if _, err := fmt.Sscanf(d.Version, "%d.%d", &now.epoch, &now.count); err != nil {
 			return fmt.Errorf("sample %s: version %q: %w", d.ID, d.Version, err)
 		}
-		if now.before(s.positions[d.ID]) {
-			last := s.positions[d.ID]
-			s.backward = append(s.backward, fmt.Sprintf("duty %s: position %s (%s) after %s (%s)", d.ID, now.position, now.version, last.position, last.version))
+		last := s.positions[d.ID]
+		first, then := last, now
+		if now.applied < last.applied { // from a node that is behind: what it says was so before
+			first, then = now, last
 		}
-		s.positions[d.ID] = now
+		if then.before(first) {
+			s.backward = append(s.backward, fmt.Sprintf("duty %s: position %s (%s) at log index %d after %s (%s) at %d", d.ID,
+				then.position, then.version, then.applied, first.position, first.version, first.applied))
+		}
+		s.positions[d.ID] = then
 	}
 	return nil
+}
+
+// leaderApplied returns how much of the log the leader had applied when it said what the positions are.
+func leaderApplied(report status.Report) (uint64, bool) {
+	for _, n := range report.Nodes {
+		if n.Name == report.Leader && n.Leads {
+			return n.Applied, true
+		}
+	}
+	return 0, false
 }
 
 func (r reached) before(last reached) bool {

@@ -61,12 +61,15 @@ type key struct{ index, id string }
 type write struct{ version, seq int64 }
 
 // NewElastic starts a proxy for the Elasticsearch at target, such as http://127.0.0.1:9200. The caller closes it.
-func NewElastic(target string) (*Elastic, error) {
+func NewElastic(target string) (*Elastic, error) { return NewElasticOn("127.0.0.1:0", target) }
+
+// NewElasticOn is NewElastic on another address than a loopback port of its own.
+func NewElasticOn(listen, target string) (*Elastic, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}

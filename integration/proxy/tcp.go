@@ -32,8 +32,11 @@ type link struct {
 }
 
 // NewTCP starts a proxy for the server at target, host:port. The caller closes it.
-func NewTCP(target string) (*TCP, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func NewTCP(target string) (*TCP, error) { return NewTCPOn("127.0.0.1:0", target) }
+
+// NewTCPOn is NewTCP on another address than a loopback port of its own.
+func NewTCPOn(listen, target string) (*TCP, error) {
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
