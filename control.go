@@ -34,6 +34,9 @@ func (c *control) Apply(ctx context.Context, file config.File, dryRun bool) (api
 	if dryRun || len(changes) == 0 {
 		return out, nil
 	}
+	if next, err = config.Keep(c.key, now, next); err != nil {
+		return out, err
+	}
 	if err := c.SetConfig(ctx, now.Version, next); err != nil {
 		return out, refused(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"canalgo/api"
 	"canalgo/cli"
 	"canalgo/config"
 	"canalgo/node"
@@ -119,7 +120,9 @@ func (p *process) join(ctx context.Context) error {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(node.Hello{Node: p.file.Node.Name, Address: p.self.Address, Bootstraps: p.bootstrap}) // the other node is gone
 	}))
+	stop := api.ServeWaiting(p.http, "this node waits for a cluster to join; its log says for whom")
 	id, err := p.findCluster(ctx)
+	stop()
 	if err == nil {
 		err = p.assemble(id)
 	}

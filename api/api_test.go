@@ -293,6 +293,28 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestServeWaiting(t *testing.T) {
+	l, err := api.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client(t, l.Addr().String())
+	stop := api.ServeWaiting(l, "it waits for the others")
+	var refusal *api.AnswerError
+	if _, err := c.Report(t.Context()); !errors.As(err, &refusal) || refusal.Code != http.StatusServiceUnavailable || refusal.Text != "it waits for the others" {
+		t.Errorf("while it waits: %v", err)
+	}
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- api.New(l, &node{report: status.Report{Node: "n1"}}, nil, hclog.NewNullLogger()).Run(ctx) }()
+	if report, err := c.Report(t.Context()); err != nil || report.Node != "n1" {
+		t.Errorf("afterwards: %+v, %v", report, err)
+	}
+	cancel()
+	<-ended
+}
+
 func TestListenSaysWhatIsWrong(t *testing.T) {
 	l, err := api.Listen("127.0.0.1:0")
 	if err != nil {

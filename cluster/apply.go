@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -69,6 +70,7 @@ func (s State) setConfig(c SetConfig) (State, error) {
 	if err := c.Config.Validate(); err != nil {
 		return s, fmt.Errorf("configuration: %w: %w", ErrInvalid, err)
 	}
+	was := s.Config
 	s.Config = c.Config
 	s.Config.Version = c.Base + 1
 
@@ -77,6 +79,9 @@ func (s State) setConfig(c SetConfig) (State, error) {
 	s.Duties = make(map[DutyID]Duty, len(streams))
 	for id, duty := range old {
 		if streams[DutyID{Source: id.Source, Mapping: id.Mapping, Kind: Stream}] {
+			if !sameSections(was, s.Config, id) {
+				duty.Config = s.Config.Version
+			}
 			s.Duties[id] = duty
 			continue
 		}
@@ -107,7 +112,18 @@ func (s State) setConfig(c SetConfig) (State, error) {
 
 // newDuty returns a duty that nobody does. Its epoch is one that no earlier duty of the same name can have passed, so
 // that what is left of that one is refused.
-func (s State) newDuty() Duty { return Duty{Assignment: Assignment{Epoch: s.Retired}} }
+func (s State) newDuty() Duty {
+	return Duty{Assignment: Assignment{Epoch: s.Retired}, Config: s.Config.Version}
+}
+
+// sameSections reports whether two configurations have the same bytes for what a duty is made of. Whether a load is wanted at the
+// start changes nothing that runs.
+func sameSections(a, b Config, id DutyID) bool {
+	before, after := a.Mappings[id.Mapping], b.Mappings[id.Mapping]
+	before.Load = after.Load
+	return reflect.DeepEqual(before, after) && reflect.DeepEqual(a.Sources[id.Source], b.Sources[id.Source]) &&
+		reflect.DeepEqual(a.Sinks[before.Sink], b.Sinks[after.Sink])
+}
 
 func (s State) openEpoch(c OpenEpoch) (State, error) {
 	if !s.Config.has("source", c.Source) {

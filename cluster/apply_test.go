@@ -100,6 +100,38 @@ func TestSetConfig(t *testing.T) {
 	}
 }
 
+// Only a duty one of whose sections has other bytes was changed by a configuration.
+func TestConfigOfADuty(t *testing.T) {
+	versions := func(s cluster.State) map[cluster.DutyID]uint64 {
+		out := map[cluster.DutyID]uint64{}
+		for id, d := range s.Duties {
+			out[id] = d.Config
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		change func(*cluster.Config)
+		want   map[cluster.DutyID]uint64
+	}{
+		"nothing": {func(*cluster.Config) {}, map[cluster.DutyID]uint64{orders: 1, users: 1}},
+		"its mapping": {func(c *cluster.Config) {
+			c.Mappings["orders"] = cluster.MappingConfig{Source: "shop", Sink: "es", Spec: cluster.Spec{Settings: json.RawMessage(`{"sql":"x"}`)}}
+		}, map[cluster.DutyID]uint64{orders: 2, users: 1}},
+		"that it is loaded": {func(c *cluster.Config) {
+			c.Mappings["orders"] = cluster.MappingConfig{Source: "shop", Sink: "es", Load: "initial"}
+		}, map[cluster.DutyID]uint64{orders: 1, users: 1}},
+		"its sink":      {func(c *cluster.Config) { c.Sinks["es"] = cluster.SinkConfig{Type: "logger"} }, map[cluster.DutyID]uint64{orders: 2, users: 2}},
+		"its source":    {func(c *cluster.Config) { c.Sources["shop"] = cluster.SourceConfig{} }, map[cluster.DutyID]uint64{orders: 2, users: 2}},
+		"a new mapping": {func(c *cluster.Config) { c.Mappings["new"] = c.Mappings["users"] }, map[cluster.DutyID]uint64{orders: 1, users: 1, {Source: "shop", Mapping: "new", Kind: cluster.Stream}: 2}},
+	} {
+		next := shop("orders", "users")
+		c.change(&next)
+		if got := versions(after(t, running(t), cluster.SetConfig{Base: 1, Config: next})); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestConfigIsRefused(t *testing.T) {
 	for _, test := range []struct {
 		name   string

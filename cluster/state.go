@@ -124,6 +124,8 @@ type Duty struct {
 	Position   event.Position `json:"position,omitzero"` // streams only; zero before the first save
 	Load       *LoadState     `json:"load,omitempty"`    // loads only
 	Index      string         `json:"index,omitempty"`   // streams only: UUID of the destination's index, set at the mapping's first start
+	// Config is the version of the configuration that last changed one of its sections.
+	Config uint64 `json:"config,omitempty"`
 }
 
 // Assignment says which node does a duty.

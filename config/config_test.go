@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"canalgo/cluster"
 	"canalgo/config"
 )
 
@@ -250,6 +251,38 @@ func TestReplicatedAndBack(t *testing.T) {
 	}
 	if _, err := config.FromCluster([]byte("another"), replicated); err == nil || !strings.Contains(err.Error(), "source.shop: password: ") {
 		t.Errorf("another key: %v", err)
+	}
+}
+
+// A file that is applied again has other sealed bytes for the same secrets; what means the same keeps its bytes.
+func TestKeep(t *testing.T) {
+	key := []byte("cluster secret")
+	sealed := func(text string) cluster.Config {
+		file, mistakes := parse(t, text)
+		if len(mistakes) > 0 {
+			t.Fatal(mistakes)
+		}
+		c, err := file.ToCluster(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	now := sealed(good)
+	again := sealed(good)
+	if reflect.DeepEqual(now.Sources, again.Sources) {
+		t.Fatal("sealed alike twice: the test shows nothing")
+	}
+	if kept, err := config.Keep(key, now, again); err != nil || !reflect.DeepEqual(kept, now) {
+		t.Errorf("the same file again: %+v, %v", kept, err)
+	}
+	changed, err := config.Keep(key, now, sealed(strings.Replace(good, "o.name", "o.name, o.price", 1)))
+	if err != nil || !reflect.DeepEqual(changed.Sources, now.Sources) || reflect.DeepEqual(changed.Mappings, now.Mappings) {
+		t.Errorf("another rule: %+v, %v", changed, err)
+	}
+	secret, err := config.Keep(key, now, sealed(strings.Replace(good, canary, "another", 1)))
+	if err != nil || reflect.DeepEqual(secret.Sources, now.Sources) || !reflect.DeepEqual(secret.Mappings, now.Mappings) {
+		t.Errorf("another password: %+v, %v", secret, err)
 	}
 }
 

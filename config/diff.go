@@ -16,6 +16,46 @@ import (
 // Diff says in words what changes from a to b, one line for each key: "source.shop.host: "a" becomes "b"". Of secrets it says
 // only that they change. It needs the key that both were sealed with.
 func Diff(key []byte, a, b cluster.Config) ([]string, error) {
+	changes, err := differences(key, a, b)
+	var lines []string
+	for _, c := range changes {
+		lines = append(lines, c.section+c.text)
+	}
+	return lines, err
+}
+
+// Keep returns next with the sections of now that mean the same, byte for byte: sealing makes other bytes of a secret each time,
+// and what has the same bytes goes on undisturbed.
+func Keep(key []byte, now, next cluster.Config) (cluster.Config, error) {
+	changes, err := differences(key, now, next)
+	if err != nil {
+		return next, err
+	}
+	changed := make(map[string]bool)
+	for _, c := range changes {
+		changed[c.section] = true
+	}
+	keep(changed, "source", now.Sources, next.Sources)
+	keep(changed, "sink", now.Sinks, next.Sinks)
+	keep(changed, "mapping", now.Mappings, next.Mappings)
+	return next, nil
+}
+
+func keep[S any](changed map[string]bool, kind string, now, next map[string]S) {
+	for name := range next {
+		if !changed[kind+"."+name] {
+			next[name] = now[name]
+		}
+	}
+}
+
+// A change is one key that differs.
+type change struct {
+	section string // "source.shop"
+	text    string // what follows it: the rest of the key and what becomes of it
+}
+
+func differences(key []byte, a, b cluster.Config) ([]change, error) {
 	before, err := FromCluster(key, a)
 	if err != nil {
 		return nil, fmt.Errorf("configuration in use: %w", err)
@@ -24,15 +64,15 @@ func Diff(key []byte, a, b cluster.Config) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new configuration: %w", err)
 	}
-	var lines []string
-	compare(&lines, "source", before.Sources, after.Sources, func(s binlog.Config) (string, any) { return "", &s })
-	compare(&lines, "sink", before.Sinks, after.Sinks, func(s Sink) (string, any) { return s.Type, s.Settings })
-	compare(&lines, "mapping", before.Mappings, after.Mappings, func(m Mapping) (string, any) { return "", &m })
-	return lines, nil
+	var changes []change
+	compare(&changes, "source", before.Sources, after.Sources, func(s binlog.Config) (string, any) { return "", &s })
+	compare(&changes, "sink", before.Sinks, after.Sinks, func(s Sink) (string, any) { return s.Type, s.Settings })
+	compare(&changes, "mapping", before.Mappings, after.Mappings, func(m Mapping) (string, any) { return "", &m })
+	return changes, nil
 }
 
 // compare adds the differences of all sections of one kind. open returns a section's type and struct.
-func compare[S any](lines *[]string, kind string, before, after map[string]S, open func(S) (string, any)) {
+func compare[S any](changes *[]change, kind string, before, after map[string]S, open func(S) (string, any)) {
 	names := slices.Sorted(maps.Keys(before))
 	for name := range after {
 		if _, ok := before[name]; !ok {
@@ -42,48 +82,49 @@ func compare[S any](lines *[]string, kind string, before, after map[string]S, op
 	slices.Sort(names)
 	for _, name := range names {
 		at := kind + "." + name
+		add := func(text string) { *changes = append(*changes, change{section: at, text: text}) }
 		old, was := before[name]
 		now, is := after[name]
 		switch {
 		case !was:
-			*lines = append(*lines, at+": added")
+			add(": added")
 			continue
 		case !is:
-			*lines = append(*lines, at+": removed")
+			add(": removed")
 			continue
 		}
 		oldType, oldSettings := open(old)
 		newType, newSettings := open(now)
 		if oldType != newType {
-			*lines = append(*lines, fmt.Sprintf("%s.type: %q becomes %q", at, oldType, newType))
+			add(fmt.Sprintf(".type: %q becomes %q", oldType, newType))
 			continue
 		}
-		compareGroup(lines, at, reflect.ValueOf(oldSettings).Elem(), reflect.ValueOf(newSettings).Elem())
+		compareGroup(add, "", reflect.ValueOf(oldSettings).Elem(), reflect.ValueOf(newSettings).Elem())
 	}
 }
 
-func compareGroup(lines *[]string, at string, before, after reflect.Value) {
+func compareGroup(add func(text string), at string, before, after reflect.Value) {
 	now := fields(after)
 	for i, was := range fields(before) {
 		key, is := at+"."+was.key, now[i]
 		if old, ok := was.value.Interface().(secret.Value); ok {
 			if !old.Equal(is.value.Interface().(secret.Value)) {
-				*lines = append(*lines, key+": changed")
+				add(key + ": changed")
 			}
 			continue
 		}
 		if isGroup(was.value) {
-			compareGroup(lines, key, was.value, is.value)
+			compareGroup(add, key, was.value, is.value)
 			continue
 		}
 		if reflect.DeepEqual(was.value.Interface(), is.value.Interface()) {
 			continue
 		}
-		line := key + ": white space changes"
+		text := key + ": white space changes"
 		if old, now := inWords(was.value), inWords(is.value); old != now {
-			line = fmt.Sprintf("%s: %s becomes %s", key, old, now)
+			text = fmt.Sprintf("%s: %s becomes %s", key, old, now)
 		}
-		*lines = append(*lines, line)
+		add(text)
 	}
 }
 

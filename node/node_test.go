@@ -287,7 +287,7 @@ type parts struct {
 }
 
 func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) {
-	return source{p.world, p.node}, nil
+	return source(p), nil
 }
 func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	if name == "second" {

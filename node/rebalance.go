@@ -30,7 +30,7 @@ func Rebalance(duties map[cluster.DutyID]cluster.Duty, keepers, takers []string,
 	for id, duty := range duties {
 		stream := cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
 		have, want := duty.Assignment, p.at[stream]
-		if have.Node != want || have.ConfigVersion != configVersion {
+		if have.Node != want || have.ConfigVersion < duty.Config {
 			changes[id] = cluster.Assignment{Node: want, Epoch: have.Epoch + 1, ConfigVersion: configVersion}
 		}
 	}
