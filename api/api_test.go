@@ -307,7 +307,9 @@ func TestServeWaiting(t *testing.T) {
 	stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- api.New(l, &node{report: status.Report{Node: "n1"}}, nil, hclog.NewNullLogger()).Run(ctx) }()
+	go func() {
+		ended <- api.New(l, &node{report: status.Report{Node: "n1"}}, nil, hclog.NewNullLogger()).Run(ctx)
+	}()
 	if report, err := c.Report(t.Context()); err != nil || report.Node != "n1" {
 		t.Errorf("afterwards: %+v, %v", report, err)
 	}
