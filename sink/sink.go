@@ -49,6 +49,22 @@ type Clearer interface {
 	Clear(ctx context.Context, index string, before event.Version) (Cleared, error)
 }
 
+// leased is the key of what Leased keeps in a context.
+type leased struct{}
+
+// Leased returns a context for what is made of several requests, such as Clear: each of them asks Begin (rule 6).
+func Leased(ctx context.Context, begin func() error) context.Context {
+	return context.WithValue(ctx, leased{}, begin)
+}
+
+// Begin returns nil while a request of ctx may begin: what was given to Leased says so. A Sink asks it before each request.
+func Begin(ctx context.Context) error {
+	if begin, ok := ctx.Value(leased{}).(func() error); ok {
+		return begin()
+	}
+	return nil
+}
+
 // Cleared says what Clear met.
 type Cleared struct {
 	Deleted int
