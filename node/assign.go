@@ -16,11 +16,13 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 	for {
 		v, changed := n.coord.View()
 		now := n.cfg.Clock()
-		living, candidates := x.members.living(v, now)
-		todo := Rebalance(v.Duties, candidates, v.Config.Version, x.members.unable(now))
-		if len(todo) > 0 {
-			if err := n.move(ctx, x, v, todo, living); err != nil {
-				return err
+		living, candidates, heard := x.members.living(v, now)
+		if len(heard) == len(candidates) || now-x.members.began > greetingTime {
+			todo := Rebalance(v.Duties, candidates, heard, v.Config.Version, x.members.unable(now))
+			if len(todo) > 0 {
+				if err := n.move(ctx, x, v, todo, living); err != nil {
+					return err
+				}
 			}
 		}
 		if err := n.startLoads(ctx, x.term, v); err != nil {
@@ -35,6 +37,9 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 		}
 	}
 }
+
+// greetingTime is how long a new leader waits for the first renewals before it gives duties to those that it has heard.
+const greetingTime = 300 * time.Millisecond
 
 // move changes assignments. A duty whose node lives is first released by it, so that nothing is written twice.
 func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[cluster.DutyID]cluster.Assignment, living []string) error {

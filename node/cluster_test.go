@@ -174,15 +174,15 @@ func TestStandingStillSinkOfOneNodeMovesTheDuty(t *testing.T) {
 	able := func(string, cluster.DutyID) bool { return false }
 	duties := map[cluster.DutyID]cluster.Duty{stream: {Assignment: cluster.Assignment{Node: "a", Epoch: 1, ConfigVersion: 1}}}
 	nodes := []string{"a", "b"}
-	if moved := node.Rebalance(duties, nodes, 1, able); len(moved) > 0 {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, able); len(moved) > 0 {
 		t.Errorf("moved without a reason: %v", moved)
 	}
 	cannot := func(name string, _ cluster.DutyID) bool { return name == "a" }
-	if moved := node.Rebalance(duties, nodes, 1, cannot); moved[stream].Node != "b" {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, cannot); moved[stream].Node != "b" {
 		t.Errorf("stays where its destination does not answer: %v", moved)
 	}
 	none := func(string, cluster.DutyID) bool { return true }
-	if moved := node.Rebalance(duties, nodes, 1, none); len(moved) > 0 {
+	if moved := node.Rebalance(duties, nodes, nodes, 1, none); len(moved) > 0 {
 		t.Errorf("moved to a node that cannot either: %v", moved)
 	}
 }

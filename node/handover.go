@@ -70,8 +70,8 @@ func (n *Node) othersLive(v cluster.View) bool {
 	if x == nil {
 		return v.Leader != "" && v.Leader != n.cfg.ID
 	}
-	_, candidates := x.members.living(v, n.cfg.Clock())
-	for _, name := range candidates {
+	_, _, heard := x.members.living(v, n.cfg.Clock())
+	for _, name := range heard {
 		if name != n.cfg.ID {
 			return true
 		}

@@ -80,8 +80,9 @@ func (m *members) get(name string) member {
 
 func (m member) lives(now time.Duration) bool { return !m.gone && now-m.renewed < leaseTime }
 
-// living returns the nodes whose lease lasts, in order; candidates leaves out those that drain.
-func (m *members) living(v cluster.View, now time.Duration) (living, candidates []string) {
+// living returns the nodes whose lease lasts, in order. candidates leaves out those that drain, and heard also those whose lease
+// only counts as renewed when the term began: whether they are there, nobody knows.
+func (m *members) living(v cluster.View, now time.Duration) (living, candidates, heard []string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Nodes)) {
 		k := m.get(name)
 		if !k.lives(now) {
@@ -90,9 +91,12 @@ func (m *members) living(v cluster.View, now time.Duration) (living, candidates 
 		living = append(living, name)
 		if !k.draining {
 			candidates = append(candidates, name)
+			if k.serverID != "" {
+				heard = append(heard, name)
+			}
 		}
 	}
-	return living, candidates
+	return living, candidates, heard
 }
 
 // unable returns what Rebalance asks: whether a node did not reach a duty's destination lately.

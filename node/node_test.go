@@ -537,7 +537,7 @@ func TestRebalance(t *testing.T) {
 	}
 	nodes := []string{"a", "b", "c"}
 	able := func(string, cluster.DutyID) bool { return false }
-	first := node.Rebalance(duties, nodes, 1, able)
+	first := node.Rebalance(duties, nodes, nodes, 1, able)
 	count := map[string]int{}
 	for id, a := range first {
 		count[a.Node]++
@@ -546,10 +546,14 @@ func TestRebalance(t *testing.T) {
 	if count["a"] != 4 || count["b"] != 4 || count["c"] != 4 {
 		t.Errorf("spread %v, want 4 each", count)
 	}
-	if again := node.Rebalance(duties, nodes, 1, able); len(again) != 0 {
+	if again := node.Rebalance(duties, nodes, nodes, 1, able); len(again) != 0 {
 		t.Errorf("moved without a reason: %v", again)
 	}
-	moved := node.Rebalance(duties, []string{"a", "c"}, 1, able)
+	if kept := node.Rebalance(duties, append(nodes, "d"), nodes, 1, able); len(kept) != 0 {
+		t.Errorf("moved to a node that takes nothing: %v", kept)
+	}
+	left := []string{"a", "c"}
+	moved := node.Rebalance(duties, left, left, 1, able)
 	if len(moved) != 4 {
 		t.Errorf("%d duties moved when b left, want its 4", len(moved))
 	}

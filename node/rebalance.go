@@ -6,18 +6,18 @@ import (
 	"canalgo/cluster"
 )
 
-// Rebalance says who does what: a pure function of the duties, the nodes that can take some, and the present assignments. It
-// returns what changes.
+// Rebalance says who does what: a pure function of the duties, the nodes that keep what they have, those of them that can take
+// more, and the present assignments. It returns what changes.
 //
 // A stream stays where it is while its node can do it and has at most one more than another; the others go to the node with the
 // fewest. A load goes where its mapping's stream is, because they share a gate. cannot reports that a node is not able to do a
 // duty while others may be: the duty moves when there is one that is.
-func Rebalance(duties map[cluster.DutyID]cluster.Duty, nodes []string, configVersion uint64, cannot func(node string, id cluster.DutyID) bool) map[cluster.DutyID]cluster.Assignment {
-	if len(nodes) == 0 {
+func Rebalance(duties map[cluster.DutyID]cluster.Duty, nodes, takers []string, configVersion uint64, cannot func(node string, id cluster.DutyID) bool) map[cluster.DutyID]cluster.Assignment {
+	if len(takers) == 0 {
 		return nil
 	}
-	nodes = slices.Sorted(slices.Values(nodes))
-	p := plan{duties: duties, nodes: nodes, cannot: cannot, at: make(map[cluster.DutyID]string), count: make(map[string]int)}
+	p := plan{duties: duties, nodes: slices.Sorted(slices.Values(nodes)), takers: slices.Sorted(slices.Values(takers)),
+		cannot: cannot, at: make(map[cluster.DutyID]string), count: make(map[string]int)}
 	for id := range duties {
 		if id.Kind == cluster.Stream {
 			p.streams = append(p.streams, id)
@@ -41,7 +41,8 @@ func Rebalance(duties map[cluster.DutyID]cluster.Duty, nodes []string, configVer
 // A plan is an assignment of streams that is being made.
 type plan struct {
 	duties  map[cluster.DutyID]cluster.Duty
-	nodes   []string
+	nodes   []string // in order, as takers are
+	takers  []string
 	cannot  func(string, cluster.DutyID) bool
 	streams []cluster.DutyID // in order
 	at      map[cluster.DutyID]string
@@ -63,9 +64,9 @@ func (p *plan) put(id cluster.DutyID, node string) {
 	p.count[node]++
 }
 
-// able returns the nodes that can do a duty as far as anybody knows.
+// able returns the nodes that can take a duty as far as anybody knows.
 func (p *plan) able(id cluster.DutyID) []string {
-	return slices.DeleteFunc(slices.Clone(p.nodes), func(node string) bool { return p.cannot(node, id) })
+	return slices.DeleteFunc(slices.Clone(p.takers), func(node string) bool { return p.cannot(node, id) })
 }
 
 // fill gives the others to the node with the fewest.
@@ -76,17 +77,17 @@ func (p *plan) fill() {
 		}
 		nodes := p.able(id)
 		if len(nodes) == 0 {
-			nodes = p.nodes
+			nodes = p.takers
 		}
 		p.put(id, slices.MinFunc(nodes, func(a, b string) int { return p.count[a] - p.count[b] }))
 	}
 }
 
-// level moves streams from the node with the most to the one with the fewest until they differ by one at most.
+// level moves streams from the node with the most to the one with the fewest that takes some, until they differ by one at most.
 func (p *plan) level() {
 	byCount := func(a, b string) int { return p.count[a] - p.count[b] }
 	for range p.streams {
-		most, least := slices.MaxFunc(p.nodes, byCount), slices.MinFunc(p.nodes, byCount)
+		most, least := slices.MaxFunc(p.nodes, byCount), slices.MinFunc(p.takers, byCount)
 		if p.count[most]-p.count[least] < 2 {
 			return
 		}

@@ -16,6 +16,8 @@ import (
 const (
 	leaseTime  = 1500 * time.Millisecond
 	renewEvery = 500 * time.Millisecond
+	// A leader that was just elected may not lead yet when it is asked.
+	tryAgainAfter = 100 * time.Millisecond
 )
 
 // errNoLease says that this node may begin no write: it has not heard from a leader that a quorum confirms.
@@ -53,6 +55,7 @@ func (n *Node) keepSession(ctx context.Context) error {
 	var since time.Time // when it began to fail
 	warned := false
 	for {
+		next := renewEvery
 		v, changed := n.coord.View()
 		if v.LeaderAddress != "" || v.Leading {
 			err := n.renew(ctx)
@@ -64,22 +67,26 @@ func (n *Node) keepSession(ctx context.Context) error {
 				fallthrough
 			case err == nil:
 				since, warned = time.Time{}, false
-			case since.IsZero():
-				since = time.Now()
-			case time.Since(since) > quietTime && !warned:
-				warned = true
-				n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
+			default:
+				next = tryAgainAfter
+				if since.IsZero() {
+					since = time.Now()
+				}
+				if time.Since(since) > quietTime && !warned {
+					warned = true
+					n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
+				}
 			}
 		}
-		if err := n.untilRenewal(ctx, v, changed); err != nil {
+		if err := n.untilRenewal(ctx, next, v, changed); err != nil {
 			return err
 		}
 	}
 }
 
 // untilRenewal waits until the next renewal is due: after its time, at another leader, or when there is something to tell.
-func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-chan struct{}) error {
-	timer := time.NewTimer(renewEvery)
+func (n *Node) untilRenewal(ctx context.Context, next time.Duration, was cluster.View, changed <-chan struct{}) error {
+	timer := time.NewTimer(next)
 	defer timer.Stop()
 	for {
 		select {
@@ -103,6 +110,8 @@ func (n *Node) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTime)
 	defer cancel()
 	v, _ := n.coord.View()
+	ctx, over := n.whileLed(ctx, v)
+	defer over()
 	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil, Applied: v.Applied,
 		Stages: map[cluster.DutyID]status.Stage{}, Cannot: map[cluster.DutyID]unreachedSince{}}
 	for _, r := range n.running() {
