@@ -18,10 +18,12 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 		v, changed := n.coord.View()
 		now := n.cfg.Clock()
 		living, keepers, takers := x.members.nodes(v, now)
-		todo := Rebalance(v.Duties, keepers, takers, v.Config.Version, x.members.unable(now))
-		if len(todo) > 0 {
-			if err := n.move(ctx, x, v, todo, living); err != nil {
-				return err
+		if len(takers) == len(keepers) || now-x.members.began > greetingTime {
+			todo := Rebalance(v.Duties, keepers, takers, v.Config.Version, x.members.unable(now))
+			if len(todo) > 0 {
+				if err := n.move(ctx, x, v, todo, living); err != nil {
+					return err
+				}
 			}
 		}
 		if err := n.startLoads(ctx, x.term); err != nil {
@@ -36,6 +38,9 @@ func (n *Node) assign(ctx context.Context, x *reign) error {
 		}
 	}
 }
+
+// greetingTime is how long a new leader waits for the first renewals before it gives duties to those that it has heard.
+const greetingTime = 300 * time.Millisecond
 
 // move changes assignments. Duties that nobody does move at once; one whose node lives is first released by it, so that nothing is
 // written twice.

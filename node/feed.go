@@ -281,8 +281,7 @@ func (n *Node) serve(ctx context.Context, a asked) {
 }
 
 // openFeed opens the feed of a duty that is assigned to this node. nil says that there is none now.
-func (n *Node) openFeed(ctx context.Context, r *dutyRun) (sink.Feed, error) {
-	v, _ := n.coord.View()
+func (n *Node) openFeed(ctx context.Context, r *dutyRun, v cluster.View) (sink.Feed, error) {
 	open := relay.Open{Duty: r.id.String(), Epoch: uint64(r.assignment.Epoch), Node: n.cfg.Self.ServerID}
 	feed, err := n.feedFrom(ctx, v, open)
 	switch {
@@ -294,6 +293,27 @@ func (n *Node) openFeed(ctx context.Context, r *dutyRun) (sink.Feed, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// whileLed returns a context that ends when another node is known to lead than v says, or in another term. A leader that was cut
+// off or frozen closes no connection: nobody waits for it then.
+func (n *Node) whileLed(ctx context.Context, v cluster.View) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for {
+			now, changed := n.coord.View()
+			if now.Leader != "" && (now.Leader != v.Leader || now.Term != v.Term) {
+				cancel()
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // feedFrom opens a feed at whoever leads.

@@ -247,7 +247,7 @@ func (d destination) Ping(context.Context) (string, error) {
 	return "7", nil
 }
 
-func (d destination) Clear(_ context.Context, _ string, before event.Version, _ func() error) (sink.Cleared, error) {
+func (d destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out sink.Cleared
@@ -577,7 +577,11 @@ func TestRebalance(t *testing.T) {
 	if again := node.Rebalance(duties, nodes, nodes, 1, able); len(again) != 0 {
 		t.Errorf("moved without a reason: %v", again)
 	}
-	moved := node.Rebalance(duties, []string{"a", "c"}, []string{"a", "c"}, 1, able)
+	if kept := node.Rebalance(duties, append(nodes, "d"), nodes, 1, able); len(kept) != 0 {
+		t.Errorf("moved to a node that takes nothing: %v", kept)
+	}
+	left := []string{"a", "c"}
+	moved := node.Rebalance(duties, left, left, 1, able)
 	if len(moved) != 4 {
 		t.Errorf("%d duties moved when b left, want its 4", len(moved))
 	}

@@ -63,7 +63,7 @@ func (p *plan) put(id cluster.DutyID, node string) {
 	p.count[node]++
 }
 
-// able returns the nodes that can do a duty as far as anybody knows.
+// able returns the nodes that can take a duty as far as anybody knows.
 func (p *plan) able(id cluster.DutyID) []string {
 	return slices.DeleteFunc(slices.Clone(p.takers), func(node string) bool { return p.cannot(node, id) })
 }
@@ -82,7 +82,7 @@ func (p *plan) fill() {
 	}
 }
 
-// level moves streams from the node with the most to the one with the fewest until they differ by one at most.
+// level moves streams from the node with the most to the one with the fewest that takes some, until they differ by one at most.
 func (p *plan) level() {
 	byCount := func(a, b string) int { return p.count[a] - p.count[b] }
 	for range p.streams {

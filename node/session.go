@@ -54,6 +54,7 @@ func (n *Node) keepSession(ctx context.Context) error {
 	var since time.Time // when it began to fail
 	warned := false
 	for {
+		pause := renewEvery
 		v, changed := n.coord.View()
 		if v.LeaderAddress != "" || v.Leading {
 			err := n.renew(ctx)
@@ -65,16 +66,16 @@ func (n *Node) keepSession(ctx context.Context) error {
 				fallthrough
 			case err == nil:
 				since, warned = time.Time{}, false
-			case since.IsZero():
-				since = time.Now()
-			case time.Since(since) > quietTime && !warned:
-				warned = true
-				n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
+			default:
+				pause = retryRenewal
+				if since.IsZero() {
+					since = time.Now()
+				}
+				if time.Since(since) > quietTime && !warned {
+					warned = true
+					n.log.Warn("the leader does not renew the lease", "leader", v.Leader, "error", err)
+				}
 			}
-		}
-		pause := renewEvery
-		if !since.IsZero() {
-			pause = retryRenewal
 		}
 		if err := n.untilRenewal(ctx, v, changed, pause); err != nil {
 			return err
@@ -107,6 +108,9 @@ func (n *Node) untilRenewal(ctx context.Context, was cluster.View, changed <-cha
 func (n *Node) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTime)
 	defer cancel()
+	v, _ := n.coord.View()
+	ctx, over := n.whileLed(ctx, v)
+	defer over()
 	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil,
 		Stages: map[cluster.DutyID]status.Stage{}, Failing: map[cluster.DutyID]time.Duration{}}
 	for _, r := range n.running() {

@@ -93,6 +93,7 @@ const retryStopped = 10 * time.Second
 
 // runDuty does one duty until ctx ends or the node drains.
 func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
+	ctx = sink.Leased(ctx, n.begin) // whatever is asked of the destination
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for ctx.Err() == nil && n.draining.Err() == nil {
 		v, changed := n.coord.View()
@@ -111,7 +112,7 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 		switch {
 		case err == nil, ctx.Err() != nil:
 			wait.Reset()
-		case errors.Is(err, errNoLease):
+		case errors.Is(err, errNoLease), errors.Is(err, context.Canceled): // this node, or the leader, has lost its right
 			r.enter(status.Waiting, "the leader", nil)
 			_ = wait.Wait(ctx)
 		case errors.Is(err, relay.ErrNotHere):
@@ -187,8 +188,18 @@ func (r *dutyRun) enter(stage status.Stage, waiting string, err error) bool {
 	return news
 }
 
-// stream follows the source with a worker until its feed ends.
+// stream follows the source with a worker until its feed ends, or another node leads.
 func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
+	led, cancel := n.whileLed(ctx, v)
+	defer cancel()
+	err := n.streamFrom(led, r, v)
+	if led.Err() != nil && ctx.Err() == nil {
+		return nil // what the one that no longer leads would count is lost
+	}
+	return err
+}
+
+func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error {
 	mc := v.Config.Mappings[r.id.Mapping]
 	m, err := n.parts.Mapping(r.id.Mapping, mc, v.Config.Sources[r.id.Source])
 	if err != nil {
@@ -202,7 +213,7 @@ func (n *Node) stream(ctx context.Context, r *dutyRun, v cluster.View) error {
 	if err != nil {
 		return err
 	}
-	feed, err := n.openFeed(ctx, r)
+	feed, err := n.openFeed(ctx, r, v)
 	if err != nil || feed == nil {
 		return err
 	}
@@ -282,9 +293,6 @@ func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping,
 	case uuid == "":
 		body, err := m.IndexBody(table)
 		if err != nil {
-			return err
-		}
-		if err := n.begin(); err != nil {
 			return err
 		}
 		if uuid, err = indexer.CreateIndex(ctx, m.Index(), body); err != nil {

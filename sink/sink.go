@@ -45,8 +45,24 @@ type Sink interface {
 // Clearer is a Sink that can delete all documents of an index below a version.
 type Clearer interface {
 	// Clear deletes every document of the index whose version is below before, at the version before. No write to the
-	// index may be in flight. begin is asked before each request (rule 6).
-	Clear(ctx context.Context, index string, before event.Version, begin func() error) (Cleared, error)
+	// index may be in flight.
+	Clear(ctx context.Context, index string, before event.Version) (Cleared, error)
+}
+
+// leased is the key of what Leased keeps in a context.
+type leased struct{}
+
+// Leased returns a context for what is made of several requests, such as Clear: each of them asks Begin (rule 6).
+func Leased(ctx context.Context, begin func() error) context.Context {
+	return context.WithValue(ctx, leased{}, begin)
+}
+
+// Begin returns nil while a request of ctx may begin: what was given to Leased says so. A Sink asks it before each request.
+func Begin(ctx context.Context) error {
+	if begin, ok := ctx.Value(leased{}).(func() error); ok {
+		return begin()
+	}
+	return nil
 }
 
 // Cleared says what Clear met.

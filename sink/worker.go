@@ -172,7 +172,7 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 	defer w.Gate.Unlock()
 	var cleared Cleared
 	err := w.writer.try(ctx, func(ctx context.Context) (err error) {
-		cleared, err = clearer.Clear(ctx, w.Index, c.Version, w.Begin)
+		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
 		return err
 	})
 	if err == nil {

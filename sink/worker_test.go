@@ -132,7 +132,7 @@ func (d *destination) Write(ctx context.Context, changes []mapping.Change) error
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version, _ func() error) (sink.Cleared, error) {
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.inFlight) > 0 {

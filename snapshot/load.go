@@ -126,7 +126,7 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 		if err := r.Begin(); err != nil {
 			return err
 		}
-		cleared, err := clearer.Clear(ctx, index, p.First, r.Begin)
+		cleared, err := clearer.Clear(ctx, index, p.First)
 		p.Swept += uint64(cleared.Deleted)
 		if err == nil {
 			if newest, settled := r.Newest(); settled && cleared.Highest > newest && plausible(cleared.Highest) {

@@ -125,7 +125,7 @@ func (d *destination) Write(_ context.Context, changes []mapping.Change) error {
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version, _ func() error) (sink.Cleared, error) {
+func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cleared = before

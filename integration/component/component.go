@@ -1,4 +1,5 @@
-// Package component installs and starts real MySQL and Elasticsearch servers for tests, the demo and benchmarks.
+// Package component installs and starts real MySQL and Elasticsearch servers for tests, the demo and benchmarks, and makes
+// networks of several hosts that can be cut.
 //
 // Nothing needs to be on the machine but Go, a JDK, Maven and apt. An install goes into a cache folder outside the
 // checkout, CANALGO_CACHE or canalgo below the user's cache folder, and is done once; the first start does it when nobody
@@ -40,12 +41,15 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "canalgo"), nil
 }
 
-// Install makes sure that both servers are in the cache.
+// Install makes sure that both servers are in the cache, and ip where the machine has none.
 func Install(ctx context.Context) error {
 	if _, err := installMySQL(ctx); err != nil {
 		return err
 	}
-	_, err := installElasticsearch(ctx)
+	if _, err := installElasticsearch(ctx); err != nil {
+		return err
+	}
+	_, err := ipCommand(ctx)
 	return err
 }
 

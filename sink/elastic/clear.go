@@ -20,14 +20,11 @@ import (
 const pageSize = 5000
 
 // Clear implements sink.Clearer. It lists the ids, because a search can not ask for versions, and deletes one by one.
-func (s *Sink) Clear(ctx context.Context, index string, before event.Version, begin func() error) (sink.Cleared, error) {
+func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (sink.Cleared, error) {
 	deleted := 0
 	highest, err := s.list(ctx, index, func(older []mapping.Change) error {
 		for i := range older {
 			older[i].Op, older[i].Version = mapping.Delete, before
-		}
-		if err := begin(); err != nil {
-			return err
 		}
 		err := s.Write(ctx, older)
 		var partial *sink.PartialError

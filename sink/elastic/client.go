@@ -93,6 +93,9 @@ func (e *statusError) Error() string {
 
 // do sends a request and returns the whole body of a successful answer; any other answer is a *statusError.
 func (s *Sink) do(ctx context.Context, r esapi.Request) ([]byte, error) {
+	if err := sink.Begin(ctx); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.Timeout))
 	defer cancel()
 	res, err := r.Do(ctx, s.es)

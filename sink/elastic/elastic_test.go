@@ -191,7 +191,17 @@ func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
 			fmt.Fprint(w, items(item("delete", "old", 200, "")))
 		},
 	})
-	cleared, err := s.Clear(t.Context(), "i", 10, func() error { return nil })
+	over, asked := errors.New("the lease is over"), 0
+	_, err := s.Clear(sink.Leased(t.Context(), func() error {
+		if asked++; asked > 2 {
+			return over
+		}
+		return nil
+	}), "i", 10)
+	if !errors.Is(err, over) || asked != 3 {
+		t.Errorf("%v after %d requests, want each to ask for the lease", err, asked)
+	}
+	cleared, err := s.Clear(t.Context(), "i", 10)
 	if err != nil || cleared != (sink.Cleared{Deleted: 1, Highest: 20}) {
 		t.Fatalf("cleared %+v, %v", cleared, err)
 	}
