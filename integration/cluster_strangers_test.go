@@ -124,9 +124,11 @@ func strangers(t *testing.T) map[string]func(net.Conn) {
 		}
 	}
 	return map[string]func(net.Conn){
-		"silence":                 func(net.Conn) {},
-		"plain bytes":             func(conn net.Conn) { _, _ = conn.Write(bytes.Repeat([]byte("hello "), 30_000)) },
-		"HTTP":                    func(conn net.Conn) { _, _ = io.WriteString(conn, "POST /join HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}") },
+		"silence":     func(net.Conn) {},
+		"plain bytes": func(conn net.Conn) { _, _ = conn.Write(bytes.Repeat([]byte("hello "), 30_000)) },
+		"HTTP": func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "POST /join HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
+		},
 		"Raft":                    func(conn net.Conn) { _, _ = conn.Write(frames) },
 		"half of Raft":            func(conn net.Conn) { _, _ = conn.Write(frames[:20]) },
 		"half a TLS hello":        func(conn net.Conn) { _, _ = conn.Write(hello[:len(hello)/2]) },
