@@ -68,7 +68,7 @@ func raftFrames(t *testing.T) []byte {
 			return r.RequestVote("n1", raft.ServerAddress(l.Addr().String()), &raft.RequestVoteRequest{RPCHeader: stranger, Term: 1 << 40, LastLogIndex: 1 << 40, LastLogTerm: 1 << 39}, &raft.RequestVoteResponse{})
 		},
 		func(r raft.Transport) error {
-			return r.AppendEntries("n1", raft.ServerAddress(l.Addr().String()), &raft.AppendEntriesRequest{RPCHeader: stranger, Term: 1 << 40, Leader: stranger.Addr,
+			return r.AppendEntries("n1", raft.ServerAddress(l.Addr().String()), &raft.AppendEntriesRequest{RPCHeader: stranger, Term: 1 << 40,
 				Entries: []*raft.Log{{Index: 1 << 20, Term: 1 << 40, Data: []byte("planted")}}}, &raft.AppendEntriesResponse{})
 		},
 		func(r raft.Transport) error {
