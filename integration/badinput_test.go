@@ -180,20 +180,24 @@ func TestBadStart(t *testing.T) {
 	r, good := goodRig(t)
 	r.start()
 	t.Cleanup(func() { r.must(os.WriteFile(r.node.Config(), []byte(good), 0o600)) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	r.must(err)
-	free := l.Addr().String()
-	l.Close()
+	port := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		r.must(err)
+		defer l.Close()
+		return l.Addr().String()
+	}
+	free, other := port(), port()
 	file := filepath.Join(t.TempDir(), "file")
 	r.must(os.WriteFile(file, nil, 0o600))
 	format := filepath.Join(t.TempDir(), "format")
 	r.must(os.MkdirAll(format, 0o700))
 	r.must(os.WriteFile(filepath.Join(format, "meta.json"), []byte(`{"format":99,"cluster_id":"c","node_id":"n1"}`), 0o600))
 
-	good = strings.Replace(good, r.node.HTTP, free, 1)
+	good = strings.Replace(strings.Replace(good, r.node.HTTP, free, 1), r.node.Port, other, 1)
 	data := func(path string) string { return fmt.Sprintf("data = %q", path) }
 	for _, c := range []bad{
 		{"port in use", free, r.node.HTTP, 3, []string{"node.http", r.node.HTTP, "in use"}},
+		{"node port in use", other, r.node.Port, 3, []string{"node.listen", r.node.Port, "in use"}},
 		{"folder in use", "", good, 3, []string{"data folder", r.node.Data(), "in use", fmt.Sprint(r.node.PID())}},
 		{"folder is a file", data(r.node.Data()), data(file), 3, []string{"data folder", file, "is a file"}},
 		{"folder below a file", data(r.node.Data()), data(file + "/data"), 3, []string{"data folder", file, "a part of the path is a file"}},

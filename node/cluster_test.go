@@ -132,6 +132,34 @@ func TestDutyOfACutNodeMovesAfterItsLease(t *testing.T) {
 	})
 }
 
+// TestNewLeaderGivesNothingToTheUnheard has a node cut off when another begins to lead, for which all leases count as renewed: it
+// gives the one that it has not heard nothing to do.
+func TestNewLeaderGivesNothingToTheUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		nodes, _ := trio(t, w, net, members, 3, several(3))
+		eventually(t, "one stream on each node", func() bool { return even(nodes[0], 3, 3) && working(t, nodes[0]) })
+		var others []int // than the leader
+		for i := range nodes {
+			if name := fmt.Sprintf("n%d", i+1); nodes[0].View().Leader != name {
+				others = append(others, i)
+			}
+		}
+		next, cut := others[0], fmt.Sprintf("n%d", others[1]+1)
+		net.setCut(cut, true)
+		eventually(t, "nothing on the one that is cut off", func() bool { return even(nodes[0], 2, 3) })
+		members.MoveLeader(next)
+		for range 500 {
+			time.Sleep(10 * time.Millisecond)
+			if n := held(nodes[next])[cut]; n > 0 {
+				t.Fatalf("%d streams were given to a node that nobody hears", n)
+			}
+		}
+		net.setCut(cut, false)
+		eventually(t, "one stream on each node again", func() bool { return even(nodes[0], 3, 3) })
+	})
+}
+
 func TestRollingRestartRepeatsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")

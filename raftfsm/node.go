@@ -107,7 +107,7 @@ func New(c Config) (*Node, error) {
 	n.conf.Logger = quiet{c.Logger}
 	n.conf.HeartbeatTimeout = 500 * time.Millisecond
 	n.conf.ElectionTimeout = 500 * time.Millisecond
-	n.conf.LeaderLeaseTimeout = 250 * time.Millisecond
+	n.conf.LeaderLeaseTimeout = 500 * time.Millisecond // not shorter than its followers wait: a busy machine is late by 250 ms
 	n.conf.NoLegacyTelemetry = true
 	n.conf.SnapshotThreshold = orDefault(c.SnapshotThreshold, 8192)
 	n.conf.SnapshotInterval = orDefault(c.SnapshotInterval, 30*time.Second)

@@ -185,9 +185,10 @@ func (q *queue) drain(ctx context.Context) error {
 	return err
 }
 
-// settled blocks until everything that was taken is settled too.
+// settled blocks until everything that was taken is settled too, or waits for news of its conflicts: none comes of a feed that has
+// ended, and the next one delivers them again.
 func (q *queue) settled(ctx context.Context) error {
-	if err := q.wait(ctx, func() bool { return len(q.flight) == 0 }); err != nil {
+	if err := q.wait(ctx, func() bool { return len(q.flight) == 0 || q.flight[0].written && len(q.flight[0].pending) > 0 }); err != nil {
 		return err
 	}
 	q.mu.Unlock()

@@ -33,14 +33,14 @@ func TestCompareRow(t *testing.T) {
 	}
 }
 
-// reports answers one report after the other.
+// reports answers one report after the other. The epoch of each is the log index at which the leader says so.
 type reports []status.Duty
 
 func (r *reports) Status(context.Context) (status.Report, error) {
 	d := (*r)[0]
 	*r = (*r)[1:]
 	d.ID, d.Kind = "shop/acc", "stream"
-	return status.Report{Duties: []status.Duty{d}}, nil
+	return status.Report{Leader: "n1", Nodes: []status.Node{{Name: "n1", Leads: true, Applied: d.Epoch}}, Duties: []status.Duty{d}}, nil
 }
 
 func TestSamplerSeesPositionsGoBack(t *testing.T) {
@@ -48,11 +48,13 @@ func TestSamplerSeesPositionsGoBack(t *testing.T) {
 		duties reports
 		want   string
 	}{
-		"forward":          {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.10", Position: "binlog.000010:4"}, {Version: "5.11", Position: "binlog.000010:50"}, {Version: "6.1", Position: "binlog.000001:4"}}, ""},
-		"count":            {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.9", Position: "binlog.000009:800"}}, "position binlog.000009:800 (5.9) after binlog.000009:900 (5.10)"},
-		"offset":           {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.10", Position: "binlog.000009:800"}}, "800"},
-		"epoch":            {reports{{Version: "6.10", Position: "binlog.000009:900"}, {Version: "5.99", Position: "binlog.000009:999"}}, "5.99"},
-		"file of 7 digits": {reports{{Version: "5.10", Position: "binlog.1000000:4"}, {Version: "5.10", Position: "binlog.999999:900"}}, "999999"},
+		"forward":                     {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.10", Position: "binlog.000010:4"}, {Version: "5.11", Position: "binlog.000010:50"}, {Version: "6.1", Position: "binlog.000001:4"}}, ""},
+		"count":                       {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.9", Position: "binlog.000009:800"}}, "position binlog.000009:800 (5.9) at log index 0 after binlog.000009:900 (5.10) at 0"},
+		"offset":                      {reports{{Version: "5.10", Position: "binlog.000009:900"}, {Version: "5.10", Position: "binlog.000009:800"}}, "800"},
+		"epoch":                       {reports{{Version: "6.10", Position: "binlog.000009:900"}, {Version: "5.99", Position: "binlog.000009:999"}}, "5.99"},
+		"from one that is behind":     {reports{{Version: "5.10", Position: "binlog.000009:900", Epoch: 7}, {Version: "5.9", Position: "binlog.000009:800", Epoch: 6}, {Version: "5.11", Position: "binlog.000009:950", Epoch: 8}}, ""},
+		"had been further than it is": {reports{{Version: "5.10", Position: "binlog.000009:900", Epoch: 7}, {Version: "5.11", Position: "binlog.000009:950", Epoch: 6}}, "(5.10) at log index 7 after"},
+		"file of 7 digits":            {reports{{Version: "5.10", Position: "binlog.1000000:4"}, {Version: "5.10", Position: "binlog.999999:900"}}, "999999"},
 	} {
 		s := &Sampler{Node: &c.duties, positions: map[string]reached{}}
 		for range len(c.duties) {
