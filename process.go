@@ -92,7 +92,7 @@ func (p *process) assemble(join string) (err error) {
 		return fmt.Errorf("node.data: %w", err)
 	}
 	p.self.ServerID, p.self.HTTP, p.self.Version = p.coordinator.ServerID(), p.http.Addr().String(), version
-	p.self.Commands = cluster.MaxCommandVersion
+	p.self = p.self.ThisBuild()
 	key := p.coordinator.Secret()
 	seed, err := file.ToCluster(key)
 	if err != nil {
