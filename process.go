@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"canalgo/node"
 	"canalgo/peer"
 	"canalgo/raftfsm"
+	"canalgo/relay"
 )
 
 // A process is one node with its ports and its data folder.
@@ -34,7 +36,7 @@ type process struct {
 
 	http  net.Listener
 	port  *peer.Port
-	feeds net.Listener
+	feeds map[uint8]net.Listener // by the version of their frames
 	calls net.Listener
 	raft  net.Listener
 	call  atomic.Pointer[http.Handler] // what answers calls now
@@ -69,7 +71,10 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	if p.port, err = peer.Listen(file.Node.Listen, identity, log.Named("peer")); err != nil {
 		return nil, fmt.Errorf("node.%w", err)
 	}
-	p.feeds, p.calls, p.raft = p.port.Listener(peer.Feed), p.port.Listener(peer.Call), p.port.Listener(peer.Raft)
+	p.calls, p.raft, p.feeds = p.port.Listener(peer.Call), p.port.Listener(peer.Raft), map[uint8]net.Listener{}
+	for version := uint8(relay.MaxVersion); version >= 1; version-- { // the port prefers the newest
+		p.feeds[version] = p.port.Listener(peer.Feed(version))
+	}
 	if p.self.Address, err = advertised(file.Node, p.port.Addr(), file.Cluster.Join); err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ func (p *process) assemble(join string) (err error) {
 		return fmt.Errorf("node.data: %w", err)
 	}
 	p.self.ServerID, p.self.HTTP, p.self.Version = p.coordinator.ServerID(), p.http.Addr().String(), version
-	p.self.Commands = cluster.MaxCommandVersion
+	p.self = p.self.ThisBuild()
 	key := p.coordinator.Secret()
 	seed, err := file.ToCluster(key)
 	if err != nil {
@@ -152,7 +157,9 @@ func (p *process) run(ctx context.Context) error {
 			}
 		}
 		serve(p.server.Run)
-		g.Go(func() error { return p.node.ServeFeeds(p.feeds) })
+		for version, listener := range p.feeds {
+			g.Go(func() error { return p.node.ServeFeeds(listener, version) })
+		}
 		return p.node.Run(gctx)
 	})
 	serve(p.port.Run)
@@ -214,6 +221,13 @@ var _ node.Peers = links{}
 func (l links) RoundTrip(r *http.Request) (*http.Response, error) { return l.calls.RoundTrip(r) }
 
 // Feed implements node.Peers.
-func (l links) Feed(ctx context.Context, address string) (net.Conn, error) {
-	return l.identity.Dial(ctx, address, peer.Feed)
+func (l links) Feed(ctx context.Context, address string) (conn net.Conn, version uint8, err error) {
+	var known []string
+	for version := uint8(1); version <= relay.MaxVersion; version++ {
+		known = append(known, peer.Feed(version))
+	}
+	if conn, err = l.identity.Dial(ctx, address, known...); err != nil {
+		return nil, 0, err
+	}
+	return conn, uint8(slices.Index(known, peer.Protocol(conn)) + 1), nil
 }

@@ -360,6 +360,9 @@ func (s State) setNode(c SetNode) (State, error) {
 	if err := c.Validate(); err != nil {
 		return s, err
 	}
+	if lowest, _ := s.lowest(); max(c.Node.Commands, 1) < lowest { // it could read neither the log nor this state
+		return s, fmt.Errorf("node %s reads up to version %d, this cluster is in version %d; upgrade the node: %w", c.Name, max(c.Node.Commands, 1), lowest, ErrInvalid)
+	}
 	s.Nodes = with(s.Nodes, c.Name, c.Node)
 	return s, nil
 }

@@ -84,7 +84,7 @@ type (
 	}
 
 	// SetNode adds a member, or replaces what is known of the one of that name. Refused for a name that is not
-	// ValidNodeName, and without server id or address.
+	// ValidNodeName, without server id or address, and for a node that reads a lower version of commands than all the present ones.
 	SetNode struct {
 		Name string
 		Node Node

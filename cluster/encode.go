@@ -83,7 +83,8 @@ func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
 	case Release:
 		kind = typeRelease
 	case SetNode:
-		kind = typeSetNode
+		c.Node = c.Node.In(version)
+		kind, payload = typeSetNode, c
 	case RemoveNode:
 		kind = typeRemoveNode
 	default:

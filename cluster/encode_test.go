@@ -190,7 +190,7 @@ func TestWriteVersion(t *testing.T) {
 		{cluster.State{}, 1, 1, ""},
 		{cluster.State{}, 2, 0, ""},
 		{reads(0), 1, 1, ""},
-		{reads(9, 0, 1), 2, 0, `"b"`},
+		{reads(0, 9, 1), 2, 0, `"a"`},
 		{reads(9, 9), 1, cluster.MaxCommandVersion, ""},
 		{reads(9, 9), cluster.MaxCommandVersion, cluster.MaxCommandVersion, ""},
 		{reads(9, 9), cluster.MaxCommandVersion + 1, 0, ""},
@@ -214,6 +214,61 @@ func TestWriteVersion(t *testing.T) {
 				t.Errorf("version %d: %v", version, err)
 			}
 		}
+	}
+}
+
+// A node that could not read what was written when all the others were newer is not taken in.
+func TestAnOlderNodeIsRefused(t *testing.T) {
+	node := func(version uint8) cluster.Node {
+		return cluster.Node{ServerID: "x@1", Address: "x:1", Commands: version}
+	}
+	mixed := after(t, cluster.State{}, cluster.SetNode{Name: "a", Node: node(1)}, cluster.SetNode{Name: "b", Node: node(2)}, cluster.SetNode{Name: "c", Node: node(0)})
+	newer := after(t, mixed, cluster.SetNode{Name: "a", Node: node(2)}, cluster.SetNode{Name: "c", Node: node(2)})
+	for _, name := range []string{"a", "d"} {
+		for version := range uint8(4) {
+			after(t, mixed, cluster.SetNode{Name: name, Node: node(version)})
+			_, err := newer.Apply(cluster.SetNode{Name: name, Node: node(version)})
+			if refused := errors.Is(err, cluster.ErrInvalid); refused != (version < 2) || refused && !strings.Contains(err.Error(), "upgrade the node") {
+				t.Errorf("%s reads up to %d: %v", name, version, err)
+			}
+		}
+	}
+}
+
+// A node is known when the version in which commands are written has no more to say of it.
+func TestKnows(t *testing.T) {
+	self := cluster.Node{ServerID: "x@1", Address: "x:1"}.ThisBuild()
+	old := cluster.SetNode{Name: "old", Node: cluster.Node{ServerID: "old@1", Address: "old:1", Commands: 1}}
+	written := func(s cluster.State, cmd cluster.Command) cluster.State {
+		version, err := s.WriteVersion(cluster.CommandVersion(cmd))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := cluster.EncodeVersion(cmd, version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data[0] == 1 && bytes.Contains(data, []byte("next")) {
+			t.Errorf("in version 1: %s", data)
+		}
+		read, err := cluster.Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after(t, s, read)
+	}
+	s := written(written(cluster.State{}, old), cluster.SetNode{Name: "x", Node: self})
+	other := self
+	other.Address = "x:2"
+	if !s.Knows("x", self) || s.Knows("x", other) || s.Knows("y", self) {
+		t.Errorf("beside an older node: %+v", s.Nodes)
+	}
+	s = written(s, cluster.RemoveNode{Name: "old", ServerID: "old@1"})
+	if known := s.Knows("x", self); known != (cluster.MaxCommandVersion == 1) {
+		t.Errorf("without the older node, before it has said more: %v, %+v", known, s.Nodes)
+	}
+	if s = written(s, cluster.SetNode{Name: "x", Node: self}); s.Nodes["x"] != self {
+		t.Errorf("without the older node: %+v, want %+v", s.Nodes["x"], self)
 	}
 }
 

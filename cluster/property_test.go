@@ -106,7 +106,7 @@ func (g generator) command(s cluster.State) cluster.Command {
 		if kind == 1 {
 			return cluster.RemoveNode{Name: name, ServerID: pick(g, s.Nodes[name].ServerID, id)}
 		}
-		return cluster.SetNode{Name: name, Node: cluster.Node{ServerID: id, Address: pick(g, "h:1", "h:2", "h:1", ""), HTTP: pick(g, "", "h:8"), Version: "v", Commands: uint8(g.IntN(3)), Frames: uint8(g.IntN(3))}}
+		return cluster.SetNode{Name: name, Node: cluster.Node{ServerID: id, Address: pick(g, "h:1", "h:2", "h:1", ""), HTTP: pick(g, "", "h:8"), Version: "v", Commands: uint8(g.IntN(3))}}
 	}
 	c := cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{}}
 	for range g.IntN(5) {

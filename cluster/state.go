@@ -99,7 +99,7 @@ type Node struct {
 	HTTP     string `json:"http,omitempty"`     // host:port of its HTTP
 	Version  string `json:"version,omitempty"`  // of canalgo
 	Commands uint8  `json:"commands,omitempty"` // the highest version of commands and snapshots that it reads; 0 counts as 1
-	Frames   uint8  `json:"frames,omitempty"`   // the highest version of feeds' frames that it reads
+	nextNode        // what version 2 has more
 }
 
 // A Server is one node as the coordinator has it: who has a vote, and where it is reached.

@@ -24,12 +24,33 @@ func (s State) WriteVersion(needed uint8) (uint8, error) {
 	return version, nil
 }
 
+// In returns what n has in a version of commands: what is written in it says no more.
+func (n Node) In(version uint8) Node {
+	if version < 2 {
+		n.nextNode = nextNode{}
+	}
+	return n
+}
+
+// Knows reports whether the member of that name is known to be so, as far as the version can say in which commands are written now:
+// a leader drops what an older node could not read, or what it does not know itself.
+func (s State) Knows(name string, n Node) bool {
+	version, _ := s.reads()
+	return s.Nodes[name] == n.In(version)
+}
+
 // reads returns the highest version that every node reads and this one writes, and a node that reads no higher one.
 func (s State) reads() (version uint8, oldest string) {
+	version, oldest = s.lowest()
+	return min(max(version, 1), MaxCommandVersion), oldest
+}
+
+// lowest returns the highest version that every node reads, 0 without a node, and a node that reads no higher one.
+func (s State) lowest() (version uint8, oldest string) {
 	for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
 		if v := max(s.Nodes[name].Commands, 1); oldest == "" || v < version {
 			version, oldest = v, name
 		}
 	}
-	return min(max(version, 1), MaxCommandVersion), oldest
+	return version, oldest
 }

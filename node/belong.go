@@ -53,7 +53,7 @@ const quietTime = 3 * time.Second
 
 // belongs reports whether the cluster knows this node as it is, and lets it vote.
 func (n *Node) belongs(v cluster.View) bool {
-	if v.Nodes[n.cfg.ID] != n.cfg.Self {
+	if !v.Knows(n.cfg.ID, n.cfg.Self) {
 		return false
 	}
 	m, ok := n.coord.(Membership)
@@ -88,7 +88,7 @@ func (n *Node) join(ctx context.Context, v cluster.View) error {
 		}
 		return Call(ctx, n.cfg.Peers, leader, path, in, &none{})
 	}
-	if v.Nodes[n.cfg.ID] != n.cfg.Self {
+	if !v.Knows(n.cfg.ID, n.cfg.Self) {
 		request := joinRequest{Name: n.cfg.ID, Node: n.cfg.Self}
 		return at(callJoin, request, func() error { _, err := n.takeIn(ctx, request); return err })
 	}
@@ -144,7 +144,7 @@ func (n *Node) takeIn(ctx context.Context, r joinRequest) (none, error) {
 			return none{}, err
 		}
 	}
-	if v, _ := n.coord.View(); v.Nodes[r.Name] != r.Node {
+	if v, _ := n.coord.View(); !v.Knows(r.Name, r.Node) {
 		n.log.Info("node joins", "node", r.Name, "address", r.Node.Address, "version", r.Node.Version)
 	}
 	if m, ok := n.coord.(Membership); ok {

@@ -20,8 +20,8 @@ import (
 type Peers interface {
 	// RoundTrip carries a call: http://ADDRESS/PATH.
 	http.RoundTripper
-	// Feed connects to an address for a duty's feed.
-	Feed(ctx context.Context, address string) (net.Conn, error)
+	// Feed connects to an address for a duty's feed, in frames of the highest version that both ends know.
+	Feed(ctx context.Context, address string) (conn net.Conn, version uint8, err error)
 	// Refuses reports whether the host of an address says that nobody listens there; silence does not count.
 	Refuses(ctx context.Context, address string) bool
 }

@@ -220,8 +220,8 @@ type asked struct {
 	open   relay.Open
 }
 
-// ServeFeeds accepts connections for feeds until the listener closes. Only a leader serves them.
-func (n *Node) ServeFeeds(listener net.Listener) error {
+// ServeFeeds accepts connections for feeds in frames of one version until the listener closes. Only a leader serves them.
+func (n *Node) ServeFeeds(listener net.Listener, version uint8) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for {
@@ -233,7 +233,7 @@ func (n *Node) ServeFeeds(listener net.Listener) error {
 			return fmt.Errorf("accept feeds: %w", err)
 		}
 		asking.Go(func() {
-			server, open, err := relay.Accept(conn)
+			server, open, err := relay.Accept(conn, version)
 			if err != nil {
 				n.log.Debug("no feed", "from", conn.RemoteAddr().String(), "error", err)
 				return
@@ -330,14 +330,15 @@ func (n *Node) feedFrom(ctx context.Context, v cluster.View, open relay.Open) (s
 	}
 	dialing, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	conn, err := n.cfg.Peers.Feed(dialing, v.LeaderAddress)
+	conn, version, err := n.cfg.Peers.Feed(dialing, v.LeaderAddress)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errLeaderGone, err)
 	}
-	feed, err := relay.OpenFeed(ctx, conn, open)
+	feed, err := relay.OpenFeed(ctx, conn, version, open)
 	if err != nil {
 		return nil, connectionLost(err)
 	}
+	n.log.Info("feed opened", "duty", open.Duty, "leader", v.Leader, "frames", version)
 	return remoteFeed{feed}, nil
 }
 

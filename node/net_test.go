@@ -16,6 +16,7 @@ import (
 	"canalgo/cluster"
 	"canalgo/cluster/memory"
 	"canalgo/node"
+	"canalgo/relay"
 )
 
 // A network connects the nodes of a test by their names, which are their addresses.
@@ -73,19 +74,19 @@ func (p peers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-func (p peers) Feed(ctx context.Context, address string) (net.Conn, error) {
+func (p peers) Feed(ctx context.Context, address string) (net.Conn, uint8, error) {
 	h, err := p.reach(p.from, address)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	here, there := net.Pipe()
 	select {
 	case h.feeds <- there:
-		return here, nil
+		return here, relay.MaxVersion, nil
 	case <-h.done:
-		return nil, errRefused
+		return nil, 0, errRefused
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 }
 
@@ -120,7 +121,7 @@ func (n *network) start(t *testing.T, w *world, member *memory.Member, name stri
 	n.mu.Unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
-	go func() { ended <- one.ServeFeeds(h) }()
+	go func() { ended <- one.ServeFeeds(h, relay.MaxVersion) }()
 	go func() { ended <- one.Run(ctx) }()
 	var once sync.Once
 	stop := func() {

@@ -14,10 +14,10 @@ import (
 func BenchmarkConn(b *testing.B) {
 	b.Run("peer", func(b *testing.B) {
 		p := listen(b, hclog.NewNullLogger())
-		l := p.Listener(peer.Feed)
+		l := p.Listener(peer.Feed(1))
 		run(b, p)
 		go accept(l)
-		c := dial(b, p, peer.Feed)
+		c := dial(b, p, peer.Feed(1))
 		defer c.Close()
 		write(b, c)
 	})

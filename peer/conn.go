@@ -30,3 +30,11 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // A conn is a connection to a node. It is not a *tls.Conn because net/http would close one with a protocol of ours.
 type conn struct{ *tls.Conn }
+
+// Protocol returns what the ends of a connection that Dial or a Listener gave have agreed on.
+func Protocol(c net.Conn) string {
+	if c, ok := c.(*conn); ok {
+		return c.ConnectionState().NegotiatedProtocol
+	}
+	return ""
+}

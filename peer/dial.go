@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,18 +23,18 @@ const (
 	maxAnswerHeader = 16 << 10 // bytes
 )
 
-// Dial connects to the node port at address. When it returns without an error, the other side has the same token and has
-// accepted the connection. It gives up when ctx ends or after 5 s. The error says what is wrong and wraps ErrToken,
+// Dial connects to the node port at address, for one of the protocols: the other side chooses, and Protocol says which. When it
+// returns without an error, the other side has the same token and has accepted the connection. It gives up when ctx ends or after 5 s. The error says what is wrong and wraps ErrToken,
 // syscall.ECONNREFUSED when nobody listens there, or ctx's error.
-func (i *Identity) Dial(ctx context.Context, address, protocol string) (net.Conn, error) {
-	c, err := i.dial(ctx, address, protocol)
+func (i *Identity) Dial(ctx context.Context, address string, protocols ...string) (net.Conn, error) {
+	c, err := i.dial(ctx, address, protocols)
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %w", address, err)
 	}
 	return c, nil
 }
 
-func (i *Identity) dial(ctx context.Context, address, protocol string) (net.Conn, error) {
+func (i *Identity) dial(ctx context.Context, address string, protocols []string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: keepAlive}
@@ -42,7 +44,7 @@ func (i *Identity) dial(ctx context.Context, address, protocol string) (net.Conn
 	}
 	// Not HandshakeContext: it ends before the ready byte.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	c, err := i.shake(raw, protocol)
+	c, err := i.shake(raw, protocols)
 	if !stop() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
 		err = late(ctx)
 	}
@@ -53,15 +55,16 @@ func (i *Identity) dial(ctx context.Context, address, protocol string) (net.Conn
 	return c, nil
 }
 
-// shake makes sure that the other side is a node and takes the protocol.
-func (i *Identity) shake(raw net.Conn, protocol string) (net.Conn, error) {
+// shake makes sure that the other side is a node and takes one of the protocols.
+func (i *Identity) shake(raw net.Conn, protocols []string) (net.Conn, error) {
 	stranger := &bounded{Conn: raw}
-	c := &conn{tls.Client(stranger, i.client(protocol))}
+	c := &conn{tls.Client(stranger, i.client(protocols))}
 	if err := c.Handshake(); err != nil {
-		return nil, noNode(err, protocol)
+		return nil, noNode(err, strings.Join(protocols, ", "))
 	}
-	if got := c.ConnectionState().NegotiatedProtocol; got != protocol {
-		return nil, fmt.Errorf("does not take %s; is it another version of canalgo?", protocol)
+	protocol := Protocol(c)
+	if !slices.Contains(protocols, protocol) {
+		return nil, fmt.Errorf("does not take %s; is it another version of canalgo?", strings.Join(protocols, ", "))
 	}
 	var first [1]byte
 	switch _, err := c.Read(first[:]); {

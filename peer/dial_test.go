@@ -48,7 +48,7 @@ func TestUnknownProtocolIsRefused(t *testing.T) {
 	p := listen(t, hclog.NewNullLogger())
 	accepted := echo(p.Listener(peer.Raft))
 	run(t, p)
-	for _, protocol := range []string{peer.Feed, "canalgo-raft/2"} {
+	for _, protocol := range []string{peer.Feed(1), "canalgo-raft/2"} {
 		_, err := identity(t, token).Dial(t.Context(), p.Addr().String(), protocol)
 		if err == nil || errors.Is(err, peer.ErrToken) || !strings.Contains(err.Error(), "does not take "+protocol) {
 			t.Errorf("%s: Dial gives %v, want that the protocol is not taken", protocol, err)

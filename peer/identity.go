@@ -73,13 +73,13 @@ func (i *Identity) verify(state tls.ConnectionState) error {
 }
 
 // client is the dialler's configuration.
-func (i *Identity) client(protocol string) *tls.Config {
+func (i *Identity) client(protocols []string) *tls.Config {
 	config := i.config.Clone()
-	config.NextProtos = []string{protocol}
+	config.NextProtos = protocols
 	return config
 }
 
-// server is the configuration of a port that takes protocols.
+// server is the configuration of a port that takes protocols, of several that are offered the one that comes first here.
 func (i *Identity) server(protocols []string) *tls.Config {
 	config := i.config.Clone()
 	config.NextProtos = protocols

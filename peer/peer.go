@@ -18,16 +18,19 @@ package peer
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"time"
 )
 
-// The protocols, as ALPN names them.
+// The protocols, as ALPN names them; and Feed.
 const (
 	Raft = "canalgo-raft/1" // hashicorp/raft's frames
-	Feed = "canalgo-feed/1" // batches one way, acknowledgements the other
 	Call = "canalgo-call/1" // HTTP/1.1 with JSON
 )
+
+// Feed names the protocol of feeds in one version of their frames: batches one way, acknowledgements the other.
+func Feed(version uint8) string { return fmt.Sprintf("canalgo-feed/%d", version) }
 
 // ErrToken is wrapped by Dial's error when the other side has another token, or is no canalgo node at all. It is not when
 // nothing answers, or when a node does not take the protocol.

@@ -135,7 +135,7 @@ func exchange(t testing.TB, c net.Conn, n int) {
 func TestEachProtocolReachesItsListener(t *testing.T) {
 	p := listen(t, hclog.NewNullLogger())
 	counts := map[string]*atomic.Int32{}
-	protocols := []string{peer.Raft, peer.Feed, peer.Call}
+	protocols := []string{peer.Raft, peer.Feed(1), peer.Call}
 	for _, protocol := range protocols {
 		counts[protocol] = echo(p.Listener(protocol))
 	}
@@ -160,12 +160,48 @@ func TestDeadlineEndsWithTheHandshake(t *testing.T) {
 	p := listen(t, hclog.NewNullLogger())
 	timeout := time.Second
 	p.SetTimeout(timeout)
-	echo(p.Listener(peer.Feed))
+	echo(p.Listener(peer.Feed(1)))
 	run(t, p)
-	c := dial(t, p, peer.Feed)
+	c := dial(t, p, peer.Feed(1))
 	defer c.Close()
 	<-time.After(timeout) // the time itself is what is tested
 	exchange(t, c, 100)
+}
+
+// Of several protocols the port takes the one that it prefers, whatever the order in which they are offered.
+func TestTheNewestCommonProtocolIsTaken(t *testing.T) {
+	for _, test := range []struct {
+		listens, offers []string
+		want            string
+	}{
+		{[]string{peer.Feed(10), peer.Feed(2), peer.Feed(1)}, []string{peer.Feed(1), peer.Feed(2), peer.Feed(10)}, peer.Feed(10)},
+		{[]string{peer.Feed(2), peer.Feed(1)}, []string{peer.Feed(2), peer.Feed(1)}, peer.Feed(2)},
+		{[]string{peer.Feed(2), peer.Feed(1)}, []string{peer.Feed(1)}, peer.Feed(1)},
+		{[]string{peer.Feed(1)}, []string{peer.Feed(3), peer.Feed(2), peer.Feed(1)}, peer.Feed(1)},
+		{[]string{peer.Feed(2)}, []string{peer.Feed(1)}, ""},
+		{[]string{peer.Raft, peer.Feed(2)}, []string{peer.Feed(3), peer.Feed(1)}, ""},
+	} {
+		p := listen(t, hclog.NewNullLogger())
+		accepted := map[string]*atomic.Int32{}
+		for _, protocol := range test.listens {
+			accepted[protocol] = echo(p.Listener(protocol))
+		}
+		stop := run(t, p)
+		c, err := identity(t, token).Dial(t.Context(), p.Addr().String(), test.offers...)
+		switch {
+		case test.want == "" && (err == nil || !strings.Contains(err.Error(), "does not take")):
+			t.Errorf("%v offered to %v: %v, want that none is taken", test.offers, test.listens, err)
+		case test.want != "" && err != nil:
+			t.Errorf("%v offered to %v: %v", test.offers, test.listens, err)
+		case err == nil:
+			if got := peer.Protocol(c); got != test.want {
+				t.Errorf("%v offered to %v: %q, want %q", test.offers, test.listens, got, test.want)
+			}
+			eventually(t, "accepted", func() bool { return accepted[test.want].Load() == 1 })
+			c.Close()
+		}
+		stop()
+	}
 }
 
 func TestRunEndsWithEverything(t *testing.T) {
@@ -203,7 +239,7 @@ func TestRunEndsWithEverything(t *testing.T) {
 func TestClosedListenerTakesNoMore(t *testing.T) {
 	p := listen(t, hclog.NewNullLogger())
 	l := p.Listener(peer.Raft)
-	feeds := echo(p.Listener(peer.Feed))
+	feeds := echo(p.Listener(peer.Feed(1)))
 	run(t, p)
 	accepted := make(chan error, 1)
 	go func() {
@@ -218,7 +254,7 @@ func TestClosedListenerTakesNoMore(t *testing.T) {
 	if err == nil || errors.Is(err, peer.ErrToken) || !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("Dial gives %v, want that the connection was closed", err)
 	}
-	exchange(t, dial(t, p, peer.Feed), 10)
+	exchange(t, dial(t, p, peer.Feed(1)), 10)
 	if got := feeds.Load(); got != 1 {
 		t.Errorf("%d feeds, want 1", got)
 	}

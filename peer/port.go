@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +23,7 @@ type Port struct {
 	listener  net.Listener
 	identity  *Identity
 	listeners map[string]*listener // by protocol; does not change once Run has begun
+	protocols []string             // of listeners, in the order in which they were asked for
 	timeout   time.Duration        // of a handshake, until Accept has taken the connection
 	waiting   waiting
 	refusals  refusals
@@ -69,7 +68,7 @@ func explainListen(address string, err error) error {
 func (p *Port) Addr() net.Addr { return p.listener.Addr() }
 
 // Listener returns the listener of one protocol, and the same one when called again. It is called before Run; a connection
-// whose protocol nobody listens for is closed. Accept hands out connections whose other end has the token; one that is not
+// whose protocol nobody listens for is closed; of several that it offers, the one is taken that was listened for first. Accept hands out connections whose other end has the token; one that is not
 // taken within 5 s is closed. After Close, and when Run has ended, Accept returns net.ErrClosed, and further connections
 // are closed. Those handed out stay open and belong to who took them.
 func (p *Port) Listener(protocol string) net.Listener {
@@ -77,13 +76,14 @@ func (p *Port) Listener(protocol string) net.Listener {
 	if l == nil {
 		l = newListener(p.Addr())
 		p.listeners[protocol] = l
+		p.protocols = append(p.protocols, protocol)
 	}
 	return l
 }
 
 // Run accepts connections until ctx ends. It is called once.
 func (p *Port) Run(ctx context.Context) error {
-	config := p.identity.server(slices.Sorted(maps.Keys(p.listeners)))
+	config := p.identity.server(p.protocols)
 	ctx, cancel := context.WithCancel(ctx)
 	var g sync.WaitGroup
 	defer g.Wait()

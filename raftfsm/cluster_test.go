@@ -209,7 +209,7 @@ func TestALeadersNameIsTaken(t *testing.T) {
 		t.Errorf("another name's id: %v", err)
 	}
 	// Under another address it is the same.
-	if err := m.AddNode(g.context(), term, "a", cluster.Node{ServerID: m.ServerID(), Address: "new:1"}); err != nil {
+	if err := m.AddNode(g.context(), term, "a", cluster.Node{ServerID: m.ServerID(), Address: "new:1", Commands: cluster.MaxCommandVersion}); err != nil {
 		t.Fatal(err)
 	}
 	if s := m.Servers(); len(s) != 1 || s[0].Address != "new:1" || !s[0].Voter {

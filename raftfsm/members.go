@@ -56,7 +56,7 @@ func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node
 		return err
 	}
 	// Before it is sent anything, so that it is sent what it can read.
-	if v, _ := n.View(); v.Nodes[name] != node {
+	if v, _ := n.View(); !v.Knows(name, node) {
 		if err := n.Propose(ctx, term, set); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"canalgo/cluster"
@@ -63,6 +64,7 @@ type Node struct {
 	added     bool // the folder's newest configuration has this node
 	sole      bool // and no other voter
 	trans     *transport
+	written   atomic.Uint32 // the version in which this node wrote last, 0 before
 
 	mu    sync.Mutex
 	state runState
@@ -335,6 +337,9 @@ func (n *Node) propose(ctx context.Context, term cluster.Term, cmd cluster.Comma
 	data, err := encodeEntry(term, cmd, version)
 	if err != nil {
 		return err
+	}
+	if n.written.Swap(uint32(version)) != uint32(version) {
+		n.log.Info("commands are written", "version", version)
 	}
 	err = n.call(ctx, term, func(r *raft.Raft) error {
 		f := r.Apply(data, 0)

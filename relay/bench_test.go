@@ -77,7 +77,7 @@ func benchmarkServe(b *testing.B, over func(near, far net.Conn) (net.Conn, net.C
 			}
 			near, far = over(near, far)
 			served := accept(b.Context(), far, &endless{batch: batch, n: b.N})
-			f, err := relay.OpenFeed(b.Context(), near, open)
+			f, err := relay.OpenFeed(b.Context(), near, 1, open)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func BenchmarkLeader(b *testing.B) {
 			b.SetBytes(int64(batch.Bytes))
 			b.ReportAllocs()
 			conn := &hollow{recording: play(nil)}
-			s, _, err := relay.Accept(conn)
+			s, _, err := relay.Accept(conn, 1)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -50,11 +50,11 @@ type received struct {
 	cost  uint64
 }
 
-// OpenFeed asks the leader at the other end of conn for a feed. The error is why the leader refuses it, or the
+// OpenFeed asks the leader at the other end of conn for a feed, in frames of a version from 1 to MaxVersion. The error is why the leader refuses it, or the
 // connection's. conn belongs to the Feed then; on an error it is closed. ctx and 10 s bound the opening only.
-func OpenFeed(ctx context.Context, conn net.Conn, open Open) (*Feed, error) {
+func OpenFeed(ctx context.Context, conn net.Conn, version uint8, open Open) (*Feed, error) {
 	l := &link{Conn: conn, until: time.Now().Add(openWait)}
-	f := &Feed{duty: open.Duty, link: l, in: newFrameReader(l), out: newFrameWriter(l), ready: make(chan struct{}, 1), tell: make(chan struct{}, 1),
+	f := &Feed{duty: open.Duty, link: l, in: newFrameReader(l, version), out: newFrameWriter(l, version), ready: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 		leave: make(chan struct{}), gone: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	err := f.open(open)

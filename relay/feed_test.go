@@ -100,7 +100,7 @@ func raws(n, size int) []event.Batch {
 func accept(ctx context.Context, conn net.Conn, feed relay.Served) <-chan error {
 	served := make(chan error, 1)
 	go func() {
-		s, got, err := relay.Accept(conn)
+		s, got, err := relay.Accept(conn, 1)
 		switch {
 		case err != nil:
 		case got != open:
@@ -119,7 +119,7 @@ func connect(t *testing.T, feed relay.Served) (*relay.Feed, <-chan error) {
 	t.Helper()
 	near, far := net.Pipe()
 	served := accept(t.Context(), far, feed)
-	f, err := relay.OpenFeed(t.Context(), near, open)
+	f, err := relay.OpenFeed(t.Context(), near, 1, open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func lead(t *testing.T, says ...[]byte) (*relay.Feed, net.Conn) {
 	near, far := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, far) }()
 	go func() { _, _ = far.Write(join(append([][]byte{frame(frameOpened)}, says...)...)) }()
-	f, err := relay.OpenFeed(t.Context(), near, open)
+	f, err := relay.OpenFeed(t.Context(), near, 1, open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,7 +433,7 @@ func TestFeedOverTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := encryptedPipe(t)
 		served := accept(t.Context(), far, &fake{batches: raws(10, 1<<20), end: io.EOF})
-		f, err := relay.OpenFeed(t.Context(), near, open)
+		f, err := relay.OpenFeed(t.Context(), near, 1, open)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -448,7 +448,7 @@ func TestFeedOverTLS(t *testing.T) {
 		near, far = encryptedPipe(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		served = accept(ctx, far, &fake{})
-		if f, err = relay.OpenFeed(t.Context(), near, open); err != nil {
+		if f, err = relay.OpenFeed(t.Context(), near, 1, open); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait() // nothing is being written, so the read fails first
@@ -608,14 +608,14 @@ func TestEndsKeepTheirMeaning(t *testing.T) {
 
 				near, far := net.Pipe()
 				go func() {
-					s, _, err := relay.Accept(far)
+					s, _, err := relay.Accept(far, 1)
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					s.Refuse(c.err)
 				}()
-				_, err := relay.OpenFeed(t.Context(), near, open)
+				_, err := relay.OpenFeed(t.Context(), near, 1, open)
 				check(t, "refused", err)
 			})
 		})
@@ -682,7 +682,7 @@ func TestOpeningIsBounded(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				if _, err := relay.OpenFeed(ctx, near, open); err == nil || c.want != nil && !errors.Is(err, c.want) {
+				if _, err := relay.OpenFeed(ctx, near, 1, open); err == nil || c.want != nil && !errors.Is(err, c.want) {
 					t.Errorf("got %v, want %v", err, c.want)
 				}
 				if d := time.Since(start); d != c.after {
@@ -712,7 +712,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 					defer cancel()
 					near, far := net.Pipe()
 					served := accept(ctx, far, &fake{batches: raws(n, 10000)})
-					f, err := relay.OpenFeed(ctx, near, open)
+					f, err := relay.OpenFeed(ctx, near, 1, open)
 					if err != nil {
 						t.Fatal(err)
 					}

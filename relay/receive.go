@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -91,6 +92,9 @@ func (f *Feed) readBatch() error {
 	case end != nil:
 		return errors.New("batch after the feed's end")
 	}
+	if err := f.readExtra(); err != nil {
+		return err
+	}
 	data, err := f.readParts(make([]byte, size))
 	if err != nil {
 		return err
@@ -105,6 +109,22 @@ func (f *Feed) readBatch() error {
 	f.received += cost
 	f.arrived = append(f.arrived, received{b, cost})
 	signal(f.ready)
+	return nil
+}
+
+// readExtra reads what the version has that version 1 does not have.
+func (f *Feed) readExtra() error {
+	want := batchExtra(f.in.version)
+	if len(want) == 0 {
+		return nil
+	}
+	got := make([]byte, len(want))
+	if err := f.in.fill(got); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("batch with %x in its head, want %x", got, want)
+	}
 	return nil
 }
 

@@ -53,10 +53,11 @@ type Server struct {
 	more    chan struct{} // has an element when granted has risen
 }
 
-// Accept reads which feed the other end asks for. It closes conn when it returns an error, and takes 5 s at most.
-func Accept(conn net.Conn) (*Server, Open, error) {
+// Accept reads which feed the other end asks for, in frames of a version from 1 to MaxVersion. It closes conn when it returns an
+// error, and takes 5 s at most.
+func Accept(conn net.Conn, version uint8) (*Server, Open, error) {
 	l := &link{Conn: conn, until: time.Now().Add(acceptWait)}
-	s := &Server{link: l, in: newFrameReader(l), out: newFrameWriter(l), more: make(chan struct{}, 1)}
+	s := &Server{link: l, in: newFrameReader(l, version), out: newFrameWriter(l, version), more: make(chan struct{}, 1)}
 	if err := s.accept(); err != nil {
 		l.Close()
 		return nil, Open{}, fmt.Errorf("accept feed: %w", err)

@@ -15,7 +15,8 @@ import (
 //
 //	frame      length:u32 | version:u8 | type:u8 | payload | crc32c:u32
 //
-// length counts what follows it; crc32c covers what precedes it.
+// length counts what follows it; crc32c covers what precedes it. version is the same in all frames of a connection: the highest that
+// both ends know, as whoever connects them has found out. An end refuses any other. So it stands for version 1:
 //
 //	from the node
 //	open       JSON of Open; the first frame
@@ -33,7 +34,8 @@ import (
 // A batch costs its size and batchCost. The leader begins a batch only while what it has sent costs less than the node has
 // granted; so the node holds at most Window and one batch (rule 7), however long its destination is away, and whatever
 // else there is to say gets through. Silence of 3 s means a dead or frozen end, never a slow destination.
-const wireVersion = 1
+//
+// What other versions have beside that, batchExtra says.
 
 // Window is what a node takes in advance: bytes of batches that were sent and that Next has not returned.
 const Window = 4 << 20
@@ -88,6 +90,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // A frameWriter writes frames into a buffer. Its first error stays, and nothing is written after it.
 type frameWriter struct {
 	out     *bufio.Writer
+	version uint8
 	err     error
 	sum     uint32 // of the frame at hand
 	room    int    // payload bytes that the frame at hand lacks
@@ -95,8 +98,8 @@ type frameWriter struct {
 	scratch [prefixBytes + progressBytes]byte
 }
 
-func newFrameWriter(w io.Writer) *frameWriter {
-	return &frameWriter{out: bufio.NewWriterSize(w, 64<<10)}
+func newFrameWriter(w io.Writer, version uint8) *frameWriter {
+	return &frameWriter{out: bufio.NewWriterSize(w, 64<<10), version: version}
 }
 
 // begin begins a frame; put must be given size bytes of payload then.
@@ -104,7 +107,7 @@ func (w *frameWriter) begin(kind frameKind, size int) {
 	w.sum, w.room = 0, size
 	prefix := w.scratch[:prefixBytes]
 	binary.BigEndian.PutUint32(prefix, uint32(prefixBytes-4+size+crcBytes))
-	prefix[4], prefix[5] = wireVersion, byte(kind)
+	prefix[4], prefix[5] = w.version, byte(kind)
 	w.write(prefix)
 	if size == 0 {
 		w.finish()
@@ -151,11 +154,13 @@ func (w *frameWriter) progress(acked, granted uint64) {
 
 // batch writes head and the events' raw bytes, size bytes together, in as many frames as it takes.
 func (w *frameWriter) batch(newest event.Version, settled bool, head []byte, events []event.Event, size int) {
-	first := min(size, maxPayload-batchBytes)
+	extra := batchExtra(w.version)
+	first := min(size, maxPayload-batchBytes-len(extra))
 	w.unbegun = size - first
-	w.begin(frameBatch, batchBytes+first)
+	w.begin(frameBatch, batchBytes+len(extra)+first)
 	p := appendNews(w.scratch[prefixBytes:prefixBytes], newest, settled)
-	w.put(binary.BigEndian.AppendUint32(p, uint32(size)))
+	p = binary.BigEndian.AppendUint32(p, uint32(size))
+	w.put(append(p, extra...))
 	w.spread(head)
 	for i := range events {
 		w.spread(events[i].Raw)
@@ -197,14 +202,15 @@ func readNews(p []byte) (newest event.Version, settled bool) {
 // A frameReader reads frames: next, then the payload by fill or body, then finish, which says whether it was sound.
 type frameReader struct {
 	in      *bufio.Reader
+	version uint8
 	sum     uint32
 	left    int // payload bytes of the frame at hand that were not read
 	scratch [prefixBytes]byte
 	buf     []byte // of body
 }
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{in: bufio.NewReaderSize(r, 64<<10)}
+func newFrameReader(r io.Reader, version uint8) *frameReader {
+	return &frameReader{in: bufio.NewReaderSize(r, 64<<10), version: version}
 }
 
 func (r *frameReader) next() (frameKind, error) {
@@ -216,8 +222,8 @@ func (r *frameReader) next() (frameKind, error) {
 	if length < prefixBytes-4+crcBytes || length > maxFrame-4 {
 		return 0, fmt.Errorf("frame with a length of %d", length)
 	}
-	if prefix[4] != wireVersion {
-		return 0, fmt.Errorf("frame of version %d, only %d is known", prefix[4], wireVersion)
+	if prefix[4] != r.version {
+		return 0, fmt.Errorf("frame of version %d, this connection was opened for %d", prefix[4], r.version)
 	}
 	r.sum = crc32.Update(0, castagnoli, prefix)
 	r.left = int(length) - (prefixBytes - 4) - crcBytes

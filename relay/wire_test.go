@@ -218,20 +218,20 @@ func FuzzFrame(f *testing.F) {
 		if kind != 0 {
 			data = frame(kind, data[:min(len(data), 100<<10)]...)
 		}
-		if s, _, err := relay.Accept(play(data)); err == nil {
+		if s, _, err := relay.Accept(play(data), 1); err == nil {
 			_ = s.Serve(t.Context(), &fake{batches: raws(2, 10)})
 		}
-		s, _, err := relay.Accept(play(join(openFrame, data)))
+		s, _, err := relay.Accept(play(join(openFrame, data)), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Serve(t.Context(), &fake{batches: raws(2, 10)}); errors.Is(err, io.EOF) {
 			t.Errorf("serve: %v", err)
 		}
-		if _, err := relay.OpenFeed(t.Context(), play(data), open); err == nil {
+		if _, err := relay.OpenFeed(t.Context(), play(data), 1, open); err == nil {
 			t.Log("opened")
 		}
-		feed, err := relay.OpenFeed(t.Context(), play(join(frame(frameOpened), data)), open)
+		feed, err := relay.OpenFeed(t.Context(), play(join(frame(frameOpened), data)), 1, open)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -476,9 +476,9 @@ func testNodes(t *testing.T, c Cluster) {
 	}
 	// x does not run: without a vote it holds up nobody.
 	for _, want := range []cluster.Node{
-		{ServerID: "x@00000001", Address: "x:1"},
-		{ServerID: "x@00000001", Address: "x:2", HTTP: "x:80"},
-		{ServerID: "x@00000002", Address: "x:2", Commands: 1}, // wiped
+		{ServerID: "x@00000001", Address: "x:1", Commands: cluster.MaxCommandVersion},
+		{ServerID: "x@00000001", Address: "x:2", HTTP: "x:80", Commands: cluster.MaxCommandVersion},
+		{ServerID: "x@00000002", Address: "x:2", Commands: cluster.MaxCommandVersion}, // wiped
 	} {
 		for range 2 { // the second one finds everything done
 			if err := l.node.AddNode(within(t), l.term, "x", want); err != nil {
@@ -536,7 +536,7 @@ func testRemoveLeader(t *testing.T, c Cluster) {
 	s := start(t, c)
 	first := s.next()
 	for _, server := range first.node.Servers() {
-		if err := first.node.AddNode(within(t), first.term, server.Name, cluster.Node{ServerID: server.ID, Address: server.Address}); err != nil {
+		if err := first.node.AddNode(within(t), first.term, server.Name, cluster.Node{ServerID: server.ID, Address: server.Address, Commands: cluster.MaxCommandVersion}); err != nil {
 			t.Fatalf("add %+v: %v", server, err)
 		}
 		if now, _ := find(first.node.Servers(), server.Name); now != server {

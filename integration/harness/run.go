@@ -61,7 +61,9 @@ type Node struct {
 	// Extra are arguments for the next start beside those that it has always.
 	Extra []string
 
-	binary string
+	// Binary is the program that the next start and the next command run: that of Binary, when no other is given.
+	Binary string
+
 	within []string // the command that runs the binary, before its own
 	args   []string // that it is started with
 	env    []string // beside those of this process
@@ -117,12 +119,12 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 		}
 		at = &Place{HTTP: ports[0], Port: ports[1]}
 	}
-	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
+	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, Binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
 	n.process = process.Process{
 		Name: "canalgo " + name,
 		Log:  n.LogFile(),
 		Command: func() *exec.Cmd {
-			argv := slices.Concat(n.within, []string{n.binary}, n.args, n.Extra)
+			argv := slices.Concat(n.within, []string{n.Binary}, n.args, n.Extra)
 			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Dir = n.Dir
 			cmd.Env = append(os.Environ(), n.env...)
@@ -245,7 +247,7 @@ type Output struct {
 // ends or ctx does.
 func (n *Node) Command(ctx context.Context, args ...string) (Output, error) {
 	var stdout, stderr bytes.Buffer
-	argv := slices.Concat(n.within, []string{n.binary}, args)
+	argv := slices.Concat(n.within, []string{n.Binary}, args)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = n.Dir
 	cmd.Env = append(os.Environ(), "CANALGO_HTTP="+n.HTTP)
