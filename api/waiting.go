@@ -24,8 +24,8 @@ func ServeWaiting(listener net.Listener, why string) (stop func()) {
 		}
 	}
 	return func() {
+		deadline(time.Now()) // it accepts no more; Close waits for that
 		_ = server.Close()
-		deadline(time.Now()) // it accepts no more
 		<-ended
 		deadline(time.Time{})
 	}

@@ -114,7 +114,7 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 			wait.Reset()
 		case errors.Is(err, errNoLease), errors.Is(err, context.Canceled): // this node, or the leader, has lost its right
 			r.enter(status.Waiting, "the leader", nil)
-			_ = wait.Wait(ctx)
+			n.idleBriefly(ctx)
 		case errors.Is(err, relay.ErrNotHere):
 			r.enter(status.Waiting, "source "+r.id.Source, nil)
 			n.idleBriefly(ctx)
