@@ -94,7 +94,8 @@ type (
 		Sink   string `json:"sink,omitempty"`
 	}
 	retryRequest struct {
-		ID uint64 `json:"id"`
+		ID      uint64 `json:"id"`
+		Applied uint64 `json:"applied"` // index at which the leader saw the entry
 	}
 )
 
@@ -186,7 +187,12 @@ func (n *Node) Calls() http.Handler {
 	}))
 	mux.Handle(callReport, answers(func(context.Context, none) (status.Report, error) { return n.localReport(), nil }))
 	mux.Handle(callReach, answers(n.reach))
-	mux.Handle(callRetry, answers(func(ctx context.Context, r retryRequest) (none, error) { return none{}, n.retryHere(ctx, r.ID) }))
+	mux.Handle(callRetry, answers(func(ctx context.Context, r retryRequest) (none, error) {
+		if err := n.awaitApplied(ctx, r.Applied); err != nil {
+			return none{}, err
+		}
+		return none{}, n.retryHere(ctx, r.ID)
+	}))
 	return mux
 }
 

@@ -210,7 +210,7 @@ func (n *Node) retry(ctx context.Context, v cluster.View, q cluster.Quarantined)
 	case v.Nodes[node].Address == "":
 		return fmt.Errorf("duty %s is not done by any node now, try again", q.Duty)
 	}
-	return Call(ctx, n.cfg.Peers, v.Nodes[node].Address, callRetry, retryRequest{ID: q.ID}, &none{})
+	return Call(ctx, n.cfg.Peers, v.Nodes[node].Address, callRetry, retryRequest{ID: q.ID, Applied: v.Applied}, &none{})
 }
 
 // Rewind starts a source again from an earlier, or later, place: "current", a file and offset, or a GTID set. Everything from
