@@ -2,7 +2,7 @@
 # make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, integration tests
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
-# make soak     the oracle under faults for SOAK_TIME
+# make soak     the cluster's scenarios at full length (about 12 min), then one node under random faults for SOAK_TIME
 # make clean    removes what build made; the cache of servers stays
 
 SHELL      := bash
@@ -44,7 +44,10 @@ demo: build components
 bench: build components
 	go run ./integration/bench
 
+# First the cluster's scenarios at their full length, which end by saying what they did, then one node under random faults.
 soak: build components
+	go test -tags integration -count 1 -timeout 2h ./integration -soak -v \
+		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread)$$'
 	SOAK_TIME=$(SOAK_TIME) go run ./integration/soak
 
 clean:

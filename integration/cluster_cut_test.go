@@ -178,13 +178,14 @@ func TestLeaderCutOff(t *testing.T) {
 	d.begin()
 	judge := d.sample()
 	stop := d.run(d.work.Run)
-	for range 3 {
+	for range often(3, 10) {
 		d.progress(500)
 		d.apart(d.leader())
 	}
 	stop()
 	d.allEqual()
 	judge()
+	play(t, "%d cuts of the leader from its peers, no request of it after its lease, all equal", often(3, 10))
 }
 
 // TestWriterCutOff cuts off a node that has much to write and a slow Elasticsearch: it stops in the middle when its lease is over,

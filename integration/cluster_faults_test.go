@@ -50,8 +50,9 @@ func TestClusterKills(t *testing.T) {
 	c.begin()
 	judge := c.sample()
 	stop := c.run(c.work.Run)
-	inFlight := 0
-	for _, kill := range kills {
+	inFlight, killed := 0, 0
+	for round := range often(1, 3) * len(kills) {
+		kill := kills[round%len(kills)]
 		c.progress(1 + random.IntN(500))
 		nodes := kill.pick()
 		var hold *proxy.Hold
@@ -63,6 +64,7 @@ func TestClusterKills(t *testing.T) {
 		names := ""
 		for _, n := range nodes {
 			names += " " + n.Name
+			killed++
 			c.must(n.Kill())
 		}
 		began := time.Now()
@@ -83,6 +85,7 @@ func TestClusterKills(t *testing.T) {
 	stop()
 	c.allEqual()
 	judge()
+	play(t, "%d kills of %d nodes, %d with a bulk in flight, %d items repeated, all equal", often(1, 3)*len(kills), killed, inFlight, c.proxy.Stats().Repeats)
 	if stats := c.proxy.Stats(); inFlight < 3 || stats.Repeats == 0 {
 		t.Errorf("%d kills with a bulk in flight, %d repeats: this run shows nothing", inFlight, stats.Repeats)
 	}
@@ -95,7 +98,7 @@ func TestClusterPauses(t *testing.T) {
 	c.begin()
 	judge := c.sample()
 	stop := c.run(c.work.Run)
-	for _, pause := range []struct {
+	pauses := []struct {
 		pick func() *harness.Node
 		time time.Duration
 		hold func() *proxy.Hold
@@ -105,7 +108,12 @@ func TestClusterPauses(t *testing.T) {
 		{c.leader, 3 * time.Second, nil},
 		{c.holder, 1600 * time.Millisecond, c.proxy.HoldAfter},
 		{c.leader, 5 * time.Second, c.proxy.HoldBefore},
-	} {
+	}
+	for round := range often(1, 4) * len(pauses) {
+		pause := pauses[round%len(pauses)]
+		if round >= 3*len(pauses) { // up to 30 s
+			pause.time *= 6
+		}
 		c.progress(500)
 		n := pause.pick()
 		var hold *proxy.Hold
@@ -125,6 +133,7 @@ func TestClusterPauses(t *testing.T) {
 	stop()
 	c.allEqual()
 	judge()
+	play(t, "%d pauses of leader and holder of 0.3 to %s, all equal", often(1, 4)*len(pauses), time.Duration(often(5, 30))*time.Second)
 }
 
 // TestPausedWriteIsLate pauses the node that writes until another has written the same document, and lets it go on: neither

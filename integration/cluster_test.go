@@ -189,7 +189,7 @@ func TestRollingRestart(t *testing.T) {
 	judge := c.sample()
 	stop := c.run(c.work.Run)
 	var longest time.Duration
-	for range 2 {
+	for range often(2, 10) {
 		for _, n := range c.cluster.Nodes {
 			c.progress(500)
 			longest = max(longest, c.stopInOrder(n))
@@ -205,7 +205,7 @@ func TestRollingRestart(t *testing.T) {
 	if stats := c.proxy.Stats(); stats.Repeats > 0 || stats.Conflicts > 0 {
 		t.Errorf("%d items were written again or refused as older", stats.Repeats)
 	}
-	t.Logf("the longest stop took %s", longest.Round(time.Millisecond))
+	play(t, "%d rolling restarts of three nodes, %d items repeated, the longest stop took %s", often(2, 10), c.proxy.Stats().Repeats, longest.Round(time.Millisecond))
 }
 
 // notOlder wants no duty to have met a document at its version or a newer one.
@@ -227,7 +227,8 @@ func TestMembersComeAndGo(t *testing.T) {
 	c.begin()
 	judge := c.sample()
 	stop := c.run(c.work.Run)
-	for round := range 5 {
+	rounds := often(5, 20)
+	for round := range rounds {
 		added, err := c.cluster.Add()
 		c.must(err)
 		c.startAgain(added)
@@ -241,10 +242,10 @@ func TestMembersComeAndGo(t *testing.T) {
 		})
 		c.progress(500)
 		gone := added
-		if round == 4 {
+		if round%5 == 4 {
 			gone = c.leader()
 		}
-		if round%2 == 0 {
+		if round%2 == 0 || gone != added {
 			c.at(gone, 0, "leave")
 			c.ended(gone)
 		} else {
@@ -259,6 +260,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	stop()
 	c.allEqual()
 	judge()
+	play(t, "%d nodes added and removed under load, one wiped and joined again, all equal", rounds)
 }
 
 // ended waits until a node has ended by itself, in good order, and not later than 5 s.

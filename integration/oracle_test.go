@@ -65,6 +65,7 @@ func TestMain(m *testing.M) {
 				}
 			}
 		}()
+		defer printPlayed()
 		return m.Run()
 	}())
 }

@@ -12,15 +12,17 @@ import (
 	"canalgo/cluster"
 )
 
-// belong makes the cluster know this node as it is: its identity, address and version. It goes on until ctx ends, because an
-// operator can bring back an older state.
+// belong makes the cluster know this node as it is: its identity, address and version. One that was a member and no longer is was
+// taken out, and does not come back by itself.
 func (n *Node) belong(ctx context.Context) error {
 	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	var since time.Time // when it began to fail
-	said := ""
+	said, member := "", false
 	for {
 		v, changed := n.coord.View()
-		if n.belongs(v) {
+		known := v.Nodes[n.cfg.ID].ServerID == n.cfg.Self.ServerID
+		member = member || known
+		if n.belongs(v) || member && !known || n.draining.Err() != nil {
 			wait.Reset()
 			since, said = time.Time{}, ""
 			select {
