@@ -262,6 +262,9 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	} else if out.State == status.SourceStreaming {
 		out.LastError = "" // it is over
 	}
+	if out.State == status.SourceStreaming && s.session.log.Held() {
+		out.State = status.SourceHeld
+	}
 	end := s.session.log.Boundary()
 	out.Newest, out.NewestVersion, out.NewestTime = end.String(), end.Version().String(), end.Time
 	out.EventsRead, out.BytesRead, out.RowsFiltered, out.Reconnects = p.Events, p.Bytes, p.Filtered, p.Reconnects

@@ -47,6 +47,7 @@ type Log struct {
 	cursors map[*Cursor]struct{}
 	changed chan struct{} // closed at each change
 	err     error         // why there will be no more
+	held    bool          // Append waits for room
 }
 
 // NewLog returns a log whose first batch follows from, which must hold its GTIDs if the source has them. settled reports
@@ -74,7 +75,8 @@ func (l *Log) Append(ctx context.Context, b event.Batch) error {
 	size := b.Bytes + entryOverhead
 	for {
 		l.mu.Lock()
-		if l.makeRoom(size) {
+		l.held = !l.makeRoom(size)
+		if !l.held {
 			b.Seq = l.first + uint64(len(l.batches))
 			l.batches = append(l.batches, b)
 			l.bytes += size
@@ -129,6 +131,13 @@ func (l *Log) Newest() (event.Version, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.newest, settled
+}
+
+// Held reports whether the writer waits for the slowest cursor.
+func (l *Log) Held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
 }
 
 // Bytes returns how much of its memory the log uses.

@@ -182,6 +182,33 @@ func TestFullLogWaitsForTheOnlyReader(t *testing.T) {
 	})
 }
 
+func TestHeldSaysThatTheWriterWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(t, 1000)
+		c := newCursor(t, l, at(0), user)
+		appendAll(t, l, transaction(1, user))
+		if l.Held() {
+			t.Error("held with room left")
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			appendAll(t, l, transaction(2, user), transaction(3, user), transaction(4, user))
+		}()
+		synctest.Wait()
+		if !l.Held() {
+			t.Error("not held while the writer waits")
+		}
+		for range 4 {
+			next(t, c)
+		}
+		<-done
+		if l.Held() {
+			t.Error("held when all is read")
+		}
+	})
+}
+
 func TestCursorThatHoldsUpAnotherFallsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(t, 1000)

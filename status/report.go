@@ -65,7 +65,6 @@ type SourceState string
 // The states of a source.
 const (
 	SourceConnecting SourceState = "connecting"
-	SourceCounting   SourceState = "counting" // reading raw up to the oldest numbered position
 	SourceStreaming  SourceState = "streaming"
 	SourceHeld       SourceState = "held"   // full ring: waits for its slowest reader
 	SourcePaused     SourceState = "paused" // by a person
