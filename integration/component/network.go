@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // A Network is some hosts of one machine, each a network namespace with two cables: one to the machine itself, one to a switch
@@ -21,13 +22,18 @@ type Network struct {
 	hosts  int
 }
 
+// networks counts those that this process has made.
+var networks atomic.Int64
+
 // NewNetwork makes a network. The caller closes it.
 func NewNetwork(ctx context.Context, hosts int) (*Network, error) {
 	ip, err := ipCommand(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{ip: ip, prefix: fmt.Sprintf("cg%d", os.Getpid()), subnet: 100 + os.Getpid()%100, hosts: hosts}
+	// The kernel takes a namespace that was deleted down some time later, so no name or address is used twice.
+	number := int(networks.Add(1))
+	n := &Network{ip: ip, prefix: fmt.Sprintf("cg%d%c", os.Getpid(), 'a'+number%26), subnet: 100 + (os.Getpid()+17*number)%100, hosts: hosts}
 	if err := n.lay(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("make a network: %w", err), n.Close())
 	}
@@ -106,7 +112,10 @@ func (n *Network) Heal(ctx context.Context, host int) error {
 func (n *Network) Close() error {
 	ctx := context.Background()
 	var errs []error
-	for host := 1; host <= n.hosts; host++ { // a namespace takes its ends of the cables along
+	for host := 1; host <= n.hosts; host++ {
+		for _, side := range []string{"o", "i"} {
+			errs = append(errs, n.do(ctx, "link del "+n.cable(side, host)))
+		}
 		errs = append(errs, n.do(ctx, "netns del "+n.space(host)))
 	}
 	for _, side := range []string{"o", "i"} {
