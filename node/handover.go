@@ -88,6 +88,7 @@ func (n *Node) giveLead(ctx context.Context, v cluster.View) {
 		}
 	}
 	n.release(ctx, ids)
+	defer n.unhold(ids) // when nobody takes the leadership, this node leads on
 	if err := n.savePositions(ctx, v.Term); err != nil {
 		n.log.Warn("positions not saved at the end", "error", err)
 	}
