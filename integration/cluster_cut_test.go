@@ -201,11 +201,13 @@ func TestWriterCutOff(t *testing.T) {
 	at, heal := d.cut(n)
 	d.awaitOthers(n)
 	d.last("the cut", time.Until(at.Add(2*leaseTime+slack)))
-	if last := d.silent(n, at); last < leaseTime/3 {
+	last := d.silent(n, at)
+	if last < leaseTime/3 {
 		t.Errorf("it had nothing more to write %s after the cut: this run shows nothing", last)
 	}
 	heal()
 	d.book.slow(0)
 	d.whole()
 	d.allEqual()
+	play(t, "a busy writer was cut off and began its last request %s after the cut; all equal", last.Round(time.Millisecond))
 }

@@ -83,6 +83,7 @@ func TestMixedVersions(t *testing.T) {
 			t.Errorf("%s wrote version 1 after version 2", n.Name)
 		}
 	}
+	play(t, "three nodes of two versions, upgraded one by one under load, each version led; equal state hashes, all equal")
 }
 
 // nextVersion builds the program of the next version.

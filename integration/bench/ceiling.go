@@ -150,8 +150,14 @@ func decodeMain(args []string) error {
 		if err != nil {
 			return err
 		}
-		if r, ok := e.Event.(*replication.RowsEvent); ok && string(r.Table.Table) == *table {
-			n += len(r.Rows)
+		events := []*replication.BinlogEvent{e}
+		if payload, ok := e.Event.(*replication.TransactionPayloadEvent); ok { // a compressed transaction
+			events = payload.Events
+		}
+		for _, e := range events {
+			if r, ok := e.Event.(*replication.RowsEvent); ok && string(r.Table.Table) == *table {
+				n += len(r.Rows)
+			}
 		}
 	}
 	_, err = fmt.Println(ownCPU() - before)
