@@ -58,7 +58,7 @@ func (i *Identity) dial(ctx context.Context, address string, protocols []string)
 // shake makes sure that the other side is a node and takes one of the protocols.
 func (i *Identity) shake(raw net.Conn, protocols []string) (net.Conn, error) {
 	stranger := &bounded{Conn: raw}
-	c := &conn{tls.Client(stranger, i.client(protocols))}
+	c := &conn{Conn: tls.Client(stranger, i.client(protocols)), raw: stranger}
 	if err := c.Handshake(); err != nil {
 		return nil, noNode(err, strings.Join(protocols, ", "))
 	}

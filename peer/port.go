@@ -130,7 +130,7 @@ func exhausted(err error) bool {
 // receive finds out who has connected and hands a node's connection to its listener.
 func (p *Port) receive(ctx context.Context, raw net.Conn, config *tls.Config, place *list.Element, deadline time.Time) {
 	stranger := &bounded{Conn: raw}
-	c := &conn{tls.Server(stranger, config)}
+	c := &conn{Conn: tls.Server(stranger, config), raw: stranger}
 	err := raw.SetDeadline(deadline)
 	if err == nil {
 		err = c.Handshake()
