@@ -220,6 +220,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	log.Expect(len(duties))
 	g, gctx := errgroup.WithContext(ctx)
 	stream, end := context.WithCancel(gctx)
 	defer end()

@@ -59,6 +59,8 @@ func (l *Log) NewCursor(from event.Position, want func(event.TableName) bool) (*
 	c := &Cursor{log: l, want: want, from: from.Version(), next: l.first, moved: time.Now(), position: from, executed: executed, read: from,
 		ending: make(chan struct{})}
 	l.cursors[c] = struct{}{}
+	l.expected--
+	l.wake()
 	return c, nil
 }
 

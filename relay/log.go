@@ -48,6 +48,9 @@ type Log struct {
 	changed chan struct{} // closed at each change
 	err     error         // why there will be no more
 	held    bool          // Append waits for room
+
+	expected int       // cursors that are still to come
+	until    time.Time // which nothing is dropped for longer than
 }
 
 // NewLog returns a log whose first batch follows from, which must hold its GTIDs if the source has them. settled reports
@@ -133,6 +136,13 @@ func (l *Log) Newest() (event.Version, bool) {
 	return l.newest, settled
 }
 
+// Expect says that so many cursors are to come: for a while nothing is dropped that they would have to get from the source again.
+func (l *Log) Expect(cursors int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected, l.until = cursors, time.Now().Add(patience)
+}
+
 // Held reports whether the writer waits for the slowest cursor.
 func (l *Log) Held() bool {
 	l.mu.Lock()
@@ -156,6 +166,9 @@ func (l *Log) wake() {
 // makeRoom drops what every cursor has read, and cursors that hold up others, until size fits. l.mu is held.
 func (l *Log) makeRoom(size int) bool {
 	for l.bytes > 0 && l.bytes+size > l.maxBytes {
+		if l.expected > 0 && time.Now().Before(l.until) {
+			return false
+		}
 		slowest := l.slowest()
 		if slowest == nil || slowest.next > l.first {
 			l.dropFirst()

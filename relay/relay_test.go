@@ -182,6 +182,51 @@ func TestFullLogWaitsForTheOnlyReader(t *testing.T) {
 	})
 }
 
+func TestNothingIsDroppedBeforeTheExpectedReadersCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(t, 1000)
+		l.Expect(2)
+		const all = 20
+		done := make(chan time.Duration, 1)
+		began := time.Now()
+		go func() {
+			for n := range uint64(all) {
+				appendAll(t, l, transaction(n+1, user))
+			}
+			done <- time.Since(began)
+		}()
+		time.Sleep(time.Second)
+		read := func() {
+			c := newCursor(t, l, at(0), user)
+			for n := range uint64(all) {
+				if b := next(t, c); b.Seq != n+1 {
+					t.Errorf("batch %d, want %d", b.Seq, n+1)
+				}
+			}
+		}
+		go read()
+		synctest.Wait()
+		read()
+		if took := <-done; took < time.Second || took > patience {
+			t.Errorf("written within %s", took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // who does not come is not waited for
+		l := newLog(t, 1000)
+		l.Expect(1)
+		began := time.Now()
+		for n := range uint64(20) {
+			appendAll(t, l, transaction(n+1, user))
+		}
+		if took := time.Since(began); took < patience || took > 2*patience {
+			t.Errorf("written after %s, want %s", took, patience)
+		}
+	})
+}
+
+// patience is how long the log waits for a reader.
+const patience = 2 * time.Second
+
 func TestHeldSaysThatTheWriterWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(t, 1000)
