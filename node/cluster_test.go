@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,4 +264,37 @@ func TestStandingStillSinkOfOneNodeMovesTheDuty(t *testing.T) {
 	if moved := node.Rebalance(duties, nodes, nodes, 1, none); len(moved) > 0 {
 		t.Errorf("moved to a node that cannot either: %v", moved)
 	}
+}
+
+// TestANodeThatCannotBeReachedIsNotTakenIn asks the leader to take in nodes whose address is wrong: each refusal names the flag.
+func TestANodeThatCannotBeReachedIsNotTakenIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2")
+		nodes, _ := trio(t, w, net, members, 2, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		leader := nodes[0].View().Leader
+		other := "n1"
+		if leader == "n1" {
+			other = "n2"
+		}
+		for address, want := range map[string]string{
+			"127.0.0.1:8112": "which is only itself for other hosts",
+			"nowhere":        "the leader does not reach it there",
+			other:            "node " + other + " answers there",
+		} {
+			err := node.Call(t.Context(), peers{net, "n9"}, leader, "/join",
+				map[string]any{"name": "n9", "node": cluster.Node{ServerID: "n9@1", Address: address, Commands: 1}}, &struct{}{})
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "-advertise") {
+				t.Errorf("reached at %s: %v", address, err)
+			}
+		}
+		err := node.Call(t.Context(), peers{net, other}, leader, "/join",
+			map[string]any{"name": other, "node": cluster.Node{ServerID: other + "@2", Address: other, Commands: 1}}, &struct{}{})
+		if err == nil || !strings.Contains(err.Error(), "another node "+other+" is at work") {
+			t.Errorf("a second node of the same name: %v", err)
+		}
+		if len(nodes[0].View().Nodes) != 2 {
+			t.Errorf("members: %v", nodes[0].View().Nodes)
+		}
+	})
 }
