@@ -140,11 +140,14 @@ var opened = regexp.MustCompile(`feed opened: .*leader=(\S+) frames=(\d)`)
 // both ends know, and one in version 2 if there is to be one.
 func (c *mixed) speaks(two bool) {
 	c.t.Helper()
-	leader := c.leader()
 	c.await("feeds of the leader", func() error {
 		report, err := c.cluster.Status(c.t.Context())
 		if err != nil {
 			return err
+		}
+		leader := c.cluster.Node(report.Leader) // another one may be elected meanwhile
+		if leader == nil {
+			return fmt.Errorf("no node is called %q", report.Leader)
 		}
 		seen := ""
 		for _, n := range c.cluster.Nodes {
