@@ -28,7 +28,7 @@ func Rebalance(duties map[cluster.DutyID]cluster.Duty, keepers, takers []string,
 	p.level()
 	changes := make(map[cluster.DutyID]cluster.Assignment)
 	for id, duty := range duties {
-		stream := cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
+		stream := streamOf(id)
 		have, want := duty.Assignment, p.at[stream]
 		if have.Node != want || have.ConfigVersion < duty.Config {
 			changes[id] = cluster.Assignment{Node: want, Epoch: have.Epoch + 1, ConfigVersion: configVersion}
