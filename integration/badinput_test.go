@@ -124,7 +124,7 @@ func TestBadSurroundings(t *testing.T) {
 	unlogged, err := component.StartMySQL(t.Context(), t.TempDir(), "--skip-log-bin", "--log-replica-updates=OFF")
 	r.must(err)
 	t.Cleanup(func() { unlogged.Kill() })
-	r.must(unlogged.Exec("CREATE DATABASE badinput", "CREATE TABLE badinput.acc (id BIGINT PRIMARY KEY, ver BIGINT, writer INT, bal DECIMAL(12,2), name VARCHAR(100), note TEXT, at DATETIME)"))
+	r.must(unlogged.Exec("CREATE DATABASE badinput", "CREATE TABLE badinput.acc (id BIGINT PRIMARY KEY, ver BIGINT, writer INT, seq BIGINT, bal DECIMAL(12,2), name VARCHAR(100), note TEXT, at DATETIME, txt TEXT, crc BIGINT)"))
 	r.must(r.db.Exec("CREATE USER blind IDENTIFIED BY 'blind-secret'", "GRANT SELECT ON badinput.* TO blind"))
 	t.Cleanup(func() { r.must(r.db.Exec("DROP USER blind")) })
 	user := fmt.Sprintf("user = %q\npassword = %q", component.CanalgoUser, component.CanalgoPassword)

@@ -232,7 +232,7 @@ func (r *rig) run(f func(context.Context) error) (stop func()) {
 
 // sample watches the hot keys and the positions until the returned function is called, which judges.
 func (r *rig) sample() (judge func()) {
-	s := &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.on}
+	s := &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.on, Ledger: r.work.Ledger()}
 	stop := r.run(s.Run)
 	return func() {
 		r.t.Helper()

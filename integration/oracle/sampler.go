@@ -25,11 +25,14 @@ type Sampler struct {
 	Index         string
 	IDs           []string // documents with a number in the field ver
 	Node          Reporter // asked for the saved positions, of whichever node
+	Ledger        *Ledger  // when given, the documents are a Workload's, and must be of changes that were committed
 
 	mu        sync.Mutex
 	documents map[string]seen
 	positions map[string]reached
 	backward  []string
+	changes   map[change]string // that documents have shown, with the id of one
+	torn      []string
 	looks     int // at documents
 	reports   int
 	loading   time.Time // when a load was last seen that is not done
@@ -49,7 +52,7 @@ type reached struct {
 
 // Run samples until ctx ends. A server or node that does not answer is asked again; the sampler's own mistakes are errors.
 func (s *Sampler) Run(ctx context.Context) error {
-	s.documents, s.positions = make(map[string]seen), make(map[string]reached)
+	s.documents, s.positions, s.changes = make(map[string]seen), make(map[string]reached), make(map[change]string)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -67,11 +70,20 @@ func (s *Sampler) Run(ctx context.Context) error {
 	}
 }
 
-// Err says what went back, or that too little was seen to say that nothing did.
+// Err says what went back, what was torn and what was never committed, or that too little was seen to say that nothing was. The
+// workload has ended.
 func (s *Sampler) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	phantoms := s.torn
+	if s.Ledger != nil {
+		phantoms = append(phantoms, s.Ledger.judge(s.changes)...)
+	}
 	switch {
+	case len(phantoms) > 0:
+		return fmt.Errorf("%d documents that no row ever was:\n%s", len(phantoms), strings.Join(phantoms[:min(keep, len(phantoms))], "\n"))
+	case s.Ledger != nil && len(s.changes) == 0:
+		return fmt.Errorf("no document told of a change")
 	case len(s.backward) > 0:
 		return fmt.Errorf("went back %d times:\n%s", len(s.backward), strings.Join(s.backward[:min(keep, len(s.backward))], "\n"))
 	case s.looks < 10 || s.reports < 10 || len(s.documents) == 0 || len(s.positions) == 0:
@@ -87,12 +99,10 @@ func (s *Sampler) lookAtDocuments(ctx context.Context) error {
 	}
 	var answer struct {
 		Docs []struct {
-			ID      string `json:"_id"`
-			Version int64  `json:"_version"`
-			Found   bool   `json:"found"`
-			Source  struct {
-				Ver int64 `json:"ver"`
-			} `json:"_source"`
+			ID      string  `json:"_id"`
+			Version int64   `json:"_version"`
+			Found   bool    `json:"found"`
+			Source  account `json:"_source"`
 		}
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
@@ -110,6 +120,16 @@ func (s *Sampler) lookAtDocuments(ctx context.Context) error {
 			s.backward = append(s.backward, fmt.Sprintf("document %s: version %d with ver %d after version %d with ver %d", d.ID, now.version, now.ver, last.version, last.ver))
 		}
 		s.documents[d.ID] = now
+		if s.Ledger == nil || now == last {
+			continue
+		}
+		changes, err := d.Source.changes()
+		if err != nil {
+			s.torn = append(s.torn, fmt.Sprintf("document %s: version %d: %v", d.ID, d.Version, err))
+		}
+		for _, c := range changes {
+			s.changes[c] = d.ID
+		}
 	}
 	return nil
 }

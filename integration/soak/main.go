@@ -178,7 +178,7 @@ func (s *soak) ready(ctx context.Context) error {
 
 // round writes under faults, then waits for quiet and compares.
 func (s *soak) round(ctx context.Context) (faults []string, result oracle.Result, err error) {
-	sampler := &oracle.Sampler{Elasticsearch: s.es, Index: "acc", IDs: s.work.HotIDs(), Node: s.node}
+	sampler := &oracle.Sampler{Elasticsearch: s.es, Index: "acc", IDs: s.work.HotIDs(), Node: s.node, Ledger: s.work.Ledger()}
 	sampling, stopSampling := context.WithCancel(ctx)
 	defer stopSampling()
 	watch, watching := errgroup.WithContext(sampling)
