@@ -39,6 +39,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 		func(ctx context.Context, b event.Batch) error {
 			executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
 			p.read(t, b)
+			//failpoint source.before_emit
 			if err := emit(ctx, b); err != nil {
 				return &emitError{err}
 			}

@@ -145,6 +145,7 @@ func (n *Node) savePositions(ctx context.Context, term cluster.Term) error {
 	if len(saves) == 0 {
 		return nil
 	}
+	//failpoint leader.before_save
 	if err := n.coord.Propose(ctx, term, cluster.SavePositions{Saves: saves}); err != nil {
 		return fmt.Errorf("save positions: %w", err)
 	}

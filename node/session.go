@@ -125,6 +125,7 @@ func (n *Node) renew(ctx context.Context) error {
 		return err
 	}
 	n.lease.renew(sent)
+	//failpoint lease.after_renew
 	return nil
 }
 

@@ -218,6 +218,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 		return err
 	}
 	defer feed.Close()
+	//failpoint feed.after_open
 	table, err := source.Describe(ctx, m.Table())
 	if err != nil {
 		return err

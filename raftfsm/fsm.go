@@ -43,6 +43,7 @@ type fsm struct {
 
 // Apply returns nil or an error: the refusal, the same on every node.
 func (f *fsm) Apply(entry *raft.Log) any {
+	//failpoint fsm.before_apply
 	if f.broken != nil {
 		return f.broken
 	}
@@ -132,6 +133,7 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 		if _, err := sink.Write(part); err != nil {
 			return errors.Join(fmt.Errorf("write snapshot: %w", err), sink.Cancel())
 		}
+		//failpoint snapshot.mid_persist
 	}
 	if err := sink.Close(); err != nil {
 		return fmt.Errorf("finish snapshot: %w", err)

@@ -349,6 +349,7 @@ func (n *Node) propose(ctx context.Context, term cluster.Term, cmd cluster.Comma
 		refusal, _ := f.Response().(error)
 		return refusal
 	})
+	//failpoint raft.after_propose err
 	if err != nil {
 		return fmt.Errorf("propose %T: %w", cmd, err)
 	}

@@ -176,6 +176,7 @@ func (w *frameWriter) spread(p []byte) {
 		}
 		n := min(len(p), w.room)
 		w.put(p[:n])
+		//failpoint relay.after_chunk w.err
 		p = p[n:]
 	}
 }

@@ -279,6 +279,7 @@ func (w *Worker) acknowledge(ctx context.Context) error {
 	w.acks.Lock()
 	defer w.acks.Unlock()
 	if seq := w.queue.acknowledge(); seq > 0 {
+		//failpoint worker.before_ack
 		if err := w.Feed.Ack(ctx, seq); err != nil {
 			return fmt.Errorf("ack: %w", err)
 		}
@@ -317,7 +318,11 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 		return nil
 	}
 	return w.try(ctx, func(ctx context.Context) error {
+		// A mark: instrumented builds, for tests, can kill, fail, delay or block the process at the edge that it names. Any other
+		// build has only the comment (integration/instrument).
+		//failpoint sink.before_write
 		err := w.sink.Write(ctx, changes)
+		//failpoint sink.after_write err
 		var partial *PartialError
 		if !errors.As(err, &partial) {
 			if err == nil {
