@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"canalgo/api"
 	"canalgo/cluster"
@@ -48,11 +49,19 @@ func (c *control) Apply(ctx context.Context, file config.File, dryRun bool) (api
 func needLoad(now, next cluster.Config) []string {
 	var out []string
 	for name, m := range next.Mappings {
-		if was, ok := now.Mappings[name]; ok && string(was.Spec.Settings) != string(m.Spec.Settings) {
+		if was, ok := now.Mappings[name]; ok && !sameRule(was, m) {
 			out = append(out, m.Source+"/"+name)
 		}
 	}
 	return out
+}
+
+// sameRule reports whether two forms of a mapping make the same documents.
+func sameRule(a, b cluster.MappingConfig) bool {
+	was, err1 := config.DecodeMapping(nil, a) // a mapping has no secrets
+	is, err2 := config.DecodeMapping(nil, b)
+	was.Quarantine = is.Quarantine
+	return err1 == nil && err2 == nil && reflect.DeepEqual(was.Config, is.Config)
 }
 
 // StartLoad implements api.Control.

@@ -7,6 +7,7 @@
 package mapping
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ type Mapping struct {
 	index string
 	id    string // the name in the select list that becomes the document's id
 	skips map[string]bool
+	aside int // how many documents may be set aside
 	items []item
 	where predicate // nil without
 
@@ -65,7 +67,8 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}}
+	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{},
+		aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for _, skip := range cfg.Skips {
 		m.skips[skip] = true
 	}
@@ -106,6 +109,9 @@ func (m *Mapping) Index() string { return m.index }
 
 // Nulled returns how many zero, partial and impossible dates were written as null.
 func (m *Mapping) Nulled() uint64 { return m.nulled.Load() }
+
+// MaxQuarantine returns how many documents of the mapping may be set aside.
+func (m *Mapping) MaxQuarantine() int { return m.aside }
 
 // parse returns the one SELECT that the SQL consists of.
 func (m *Mapping) parse() (*ast.SelectStmt, error) {

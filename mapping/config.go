@@ -12,7 +12,15 @@ type Config struct {
 	Index string   `toml:"_index" json:"_index"`                   // where the documents go
 	ID    string   `toml:"_id" json:"_id,omitempty"`               // the name in the select list that becomes the document's id; "_id" when empty
 	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
+	// Quarantine is how many documents may be set aside before the mapping stops; 0 stands for defaultQuarantine.
+	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
+
+// How many documents of a mapping may be set aside.
+const (
+	defaultQuarantine = 10_000
+	maxQuarantine     = 50_000
+)
 
 // maxSQLBytes bounds what a mistaken file can make the parser do.
 const maxSQLBytes = 64 << 10
@@ -36,6 +44,9 @@ func (c Config) Validate() []error {
 	}
 	if reason := badIndexName(c.Index); reason != "" {
 		errs = append(errs, fmt.Errorf("_index: %s", reason))
+	}
+	if c.Quarantine < 0 || c.Quarantine > maxQuarantine {
+		errs = append(errs, fmt.Errorf("quarantine: want 1 to %d, or 0 for %d, got %d", maxQuarantine, defaultQuarantine, c.Quarantine))
 	}
 	for i, name := range c.Skips {
 		if name == "" {

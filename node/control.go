@@ -10,7 +10,6 @@ import (
 
 	"canalgo/cluster"
 	"canalgo/event"
-	"canalgo/sink"
 )
 
 // ErrNotFound is returned for a name or id that there is not.
@@ -169,50 +168,6 @@ func (s *sourceRun) startAgain(ctx context.Context, v cluster.View) error {
 		Start: start, Why: "position lost, load follows"})
 }
 
-// Quarantine returns what is set aside, ordered by id.
-func (n *Node) Quarantine() []cluster.Quarantined {
-	v := n.View()
-	out := make([]cluster.Quarantined, 0, len(v.Quarantine))
-	for _, q := range v.Quarantine {
-		out = append(out, q)
-	}
-	slices.SortFunc(out, func(a, b cluster.Quarantined) int { return int(a.ID) - int(b.ID) })
-	return out
-}
-
-// RetryQuarantine writes documents again from their rows as they are now. It returns how many are no longer set aside, and
-// why the others are.
-func (n *Node) RetryQuarantine(ctx context.Context, ids []uint64) (int, error) {
-	v := n.View()
-	done := 0
-	var errs []error
-	for _, id := range ids {
-		q, ok := v.Quarantine[id]
-		if !ok {
-			errs = append(errs, fmt.Errorf("quarantine entry %d: %w", id, ErrNotFound))
-			continue
-		}
-		if err := n.retry(ctx, v, q); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		done++
-	}
-	return done, errors.Join(errs...)
-}
-
-// retry has the node that does the entry's duty write the document again.
-func (n *Node) retry(ctx context.Context, v cluster.View, q cluster.Quarantined) error {
-	node := v.Duties[q.Duty].Assignment.Node
-	switch {
-	case node == n.cfg.ID:
-		return n.retryHere(ctx, q.ID)
-	case v.Nodes[node].Address == "":
-		return fmt.Errorf("duty %s is not done by any node now, try again", q.Duty)
-	}
-	return Call(ctx, n.cfg.Peers, v.Nodes[node].Address, callRetry, retryRequest{ID: q.ID, Applied: v.Applied}, &none{})
-}
-
 // Rewind starts a source again from an earlier, or later, place: "current", a file and offset, or a GTID set. Everything from
 // there on is written again, in a new epoch.
 func (n *Node) Rewind(ctx context.Context, source, start string) (event.Position, error) {
@@ -233,25 +188,4 @@ func (n *Node) Rewind(ctx context.Context, source, start string) (event.Position
 	err = n.propose(ctx, cluster.OpenEpoch{Source: source, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID, Start: at, Why: "rewind"})
 	n.kickSources()
 	return at, err
-}
-
-// DropQuarantine forgets entries and returns how many there were.
-func (n *Node) DropQuarantine(ctx context.Context, ids []uint64) (int, error) {
-	v := n.View()
-	there := 0
-	for _, id := range ids {
-		if _, ok := v.Quarantine[id]; ok {
-			there++
-		}
-	}
-	return there, n.propose(ctx, cluster.Release{IDs: ids})
-}
-
-// refusedAgain is the Keeper of a retry: what is refused stays where it is.
-type refusedAgain struct{ reason string }
-
-// SetAside implements sink.Keeper.
-func (k *refusedAgain) SetAside(_ context.Context, refusals []sink.Refusal) error {
-	k.reason = refusals[0].Reason
-	return nil
 }

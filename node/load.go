@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"canalgo/backoff"
@@ -66,7 +65,7 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		return fmt.Errorf("save load: %w", err)
 	}
 	r.log.Info("load done", "rows", done.Rows, "swept", done.Swept)
-	return n.releaseOlder(ctx, stream, done.First)
+	return n.quarantine(stream).Cleared(ctx, done.First)
 }
 
 // streams reports whether the mapping's stream has a worker.
@@ -131,7 +130,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.Newest, b.Settled && err == nil
 		},
-		Keeper: &keeper{n: n, r: r}, Gate: n.gate(r.id.Mapping), Locks: !first.GTIDs, Limits: out.Limits(), Log: r.log}, total, nil
+		Keeper: n.keeper(r, m), Gate: n.gate(r.id.Mapping), Locks: !first.GTIDs, Limits: out.Limits(), Log: r.log}, total, nil
 }
 
 var errNoStream = errors.New("the source's stream is not running")
@@ -142,67 +141,6 @@ func (n *Node) raiseEpoch(ctx context.Context, r *dutyRun, v cluster.View, highe
 	r.log.Warn("the index holds versions of an earlier life of this source: new epoch above them, the load starts again", "document", higher.Document, "version", higher.Version.String())
 	return n.propose(ctx, cluster.OpenEpoch{Source: r.id.Source, Was: s.Epoch, AtLeast: higher.Version.Epoch() + 1, ServerUUID: s.ServerUUID,
 		Why: "the index holds higher versions"})
-}
-
-// releaseOlder takes entries out of the quarantine that a load has rendered anew.
-func (n *Node) releaseOlder(ctx context.Context, stream cluster.DutyID, first event.Version) error {
-	v, _ := n.coord.View()
-	var ids []uint64
-	for id, q := range v.Quarantine {
-		if q.Duty == stream && q.Version < first {
-			ids = append(ids, id)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	return n.propose(ctx, cluster.Release{IDs: ids})
-}
-
-// retryHere reads the row of a document that was set aside and writes what it is now. This node does the duty.
-func (n *Node) retryHere(ctx context.Context, id uint64) error {
-	v, _ := n.coord.View()
-	q, ok := v.Quarantine[id]
-	if !ok {
-		return fmt.Errorf("quarantine entry %d: %w", id, ErrNotFound)
-	}
-	n.mu.Lock()
-	r := n.duties[q.Duty]
-	n.mu.Unlock()
-	if r == nil {
-		return fmt.Errorf("duty %s is not done by this node, try again", q.Duty)
-	}
-	if len(q.Key) == 0 {
-		return fmt.Errorf("document %s: its row is not known; canalgo load renders it anew", q.Document)
-	}
-	if q.Foreign > 0 {
-		if s := v.Sources[q.Duty.Source]; s.Epoch <= q.Foreign.Epoch() && q.Foreign.Epoch() < event.MaxEpoch {
-			if err := n.raiseEpoch(ctx, r, v, &snapshot.HigherError{Document: q.Document, Version: q.Foreign}); err != nil {
-				return err
-			}
-			if err := n.awaitStream(ctx, q.Duty.Source); err != nil {
-				return err
-			}
-			v, _ = n.coord.View()
-		}
-	}
-	reader, _, err := n.reader(ctx, r, v)
-	if err != nil {
-		return err
-	}
-	again := &refusedAgain{}
-	reader.Keeper = again
-	key := make([]string, len(q.Key))
-	for i, part := range q.Key {
-		_, key[i], _ = strings.Cut(part, "=")
-	}
-	if err := reader.Render(ctx, q.Index, q.Document, key); err != nil {
-		return err
-	}
-	if again.reason != "" {
-		return fmt.Errorf("document %s is refused again: %s", q.Document, again.reason)
-	}
-	return n.propose(ctx, cluster.Release{IDs: []uint64{q.ID}})
 }
 
 // awaitStream waits until the source's stream runs in its newest epoch.

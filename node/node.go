@@ -108,6 +108,8 @@ type Mapping interface {
 	IndexBody(*event.Table) (json.RawMessage, error)
 	// Nulled counts the zero and impossible dates that became null.
 	Nulled() uint64
+	// MaxQuarantine is how many of its documents may be set aside.
+	MaxQuarantine() int
 }
 
 // A Sink is a destination with its limits.
@@ -171,7 +173,8 @@ type Node struct {
 	sources map[string]*sourceRun // while this node leads
 	duties  map[cluster.DutyID]*dutyRun
 	gates   map[string]*sink.Gate // by mapping
-	clients map[string]*client    // by source
+	asides  map[cluster.DutyID]*quarantine
+	clients map[string]*client // by source
 	sinks   map[string]*openSink
 }
 
@@ -202,7 +205,7 @@ func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), tell: make(chan struct{}, 1), asked: make(chan asked),
 		sources: make(map[string]*sourceRun), duties: make(map[cluster.DutyID]*dutyRun),
-		gates: make(map[string]*sink.Gate), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
+		gates: make(map[string]*sink.Gate), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
 	n.draining, n.drain = context.WithCancel(context.Background())
 	return n, nil
 }

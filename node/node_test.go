@@ -22,6 +22,9 @@ import (
 
 var table = event.TableName{Schema: "shop", Name: "user"}
 
+// truncate, committed in a document's place, empties the table.
+const truncate = "TRUNCATE"
+
 // world is a server with a log of one-row transactions, and a destination.
 type world struct {
 	mu      sync.Mutex
@@ -186,6 +189,10 @@ type rule struct{}
 func (rule) Map(rows []event.Row) ([]mapping.Change, error) {
 	var out []mapping.Change
 	for i := range rows {
+		if rows[i].After[0] == truncate {
+			out = append(out, mapping.Change{Op: mapping.Clear, Index: "i", Version: rows[i].Version, Row: &rows[i]})
+			continue
+		}
 		out = append(out, mapping.Change{Op: mapping.Write, Index: "i", ID: rows[i].After[0].(string), Version: rows[i].Version, Body: []byte("{}"), Row: &rows[i]})
 	}
 	return out, nil
@@ -196,6 +203,7 @@ func (rule) Bind(*event.Table) error                         { return nil }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
 func (rule) Nulled() uint64                                  { return 0 }
+func (rule) MaxQuarantine() int                              { return 4 }
 
 // destination implements node.Sink and node.Indexer.
 type destination struct {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -174,9 +173,15 @@ func (n *Node) localReport() status.Report {
 	for _, name := range sortedKeys(v.Config.Sources) {
 		r.Sources = append(r.Sources, n.reportSource(v, name))
 	}
+	aside := make(map[cluster.DutyID]int)
+	for _, q := range v.Quarantine {
+		aside[q.Duty]++
+	}
 	for _, id := range sortedDuties(v) {
 		if v.Leading || v.Duties[id].Assignment.Node == n.cfg.ID {
-			r.Duties = append(r.Duties, n.reportDuty(v, id))
+			d := n.reportDuty(v, id)
+			d.Quarantine = aside[id]
+			r.Duties = append(r.Duties, d)
 		}
 	}
 	return r
@@ -189,47 +194,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// problems says in sentences what is wrong and what to do.
-func problems(r status.Report) []string {
-	var out []string
-	if r.Leader == "" {
-		out = append(out, "there is no leader: nothing is read or written")
-	}
-	for _, s := range r.Sources {
-		switch s.State {
-		case status.SourceStopped, status.SourceConnecting:
-			if s.LastError != "" {
-				out = append(out, fmt.Sprintf("source %s is %s: %s", s.Name, s.State, s.LastError))
-			}
-		}
-		if s.SecondsUntilPurge != nil && *s.SecondsUntilPurge < 3600 {
-			out = append(out, fmt.Sprintf("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60))
-		}
-	}
-	for _, node := range r.Nodes {
-		switch node.State {
-		case status.NodeUnreachable:
-			out = append(out, fmt.Sprintf("node %s does not answer: %s; start it again, or canalgo remove %s", node.Name, node.LastError, node.Name))
-		case status.NodeNoLease:
-			if r.Leader != "" {
-				out = append(out, fmt.Sprintf("node %s has no lease: the leader does not hear it; it begins no write", node.Name))
-			}
-		}
-	}
-	for _, d := range r.Duties {
-		switch {
-		case d.Stage.Stuck():
-			out = append(out, fmt.Sprintf("%s is %s: %s", d.ID, d.Stage, d.LastError))
-		case d.Stage == status.Waiting && d.LastError != "":
-			out = append(out, fmt.Sprintf("%s waits for %s: %s", d.ID, d.WaitingFor, d.LastError))
-		}
-	}
-	if r.Quarantine > 0 {
-		out = append(out, fmt.Sprintf("%d documents are set aside: canalgo quarantine ls", r.Quarantine))
-	}
-	return out
 }
 
 func (n *Node) reportSource(v cluster.View, name string) status.Source {
@@ -346,6 +310,7 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	}
 	if r.mapping != nil {
 		out.Counters.NulledDates = r.mapping.Nulled()
+		out.QuarantineLimit = r.mapping.MaxQuarantine()
 	}
 	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older
 	out.Counters.SetAside, out.Counters.Retries, out.Counters.InFlight = p.Aside, p.Retries, p.InFlight

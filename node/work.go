@@ -230,7 +230,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
 		return err
 	}
-	w := sink.NewWorker(sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: &keeper{n: n, r: r}, Index: m.Index(),
+	w := sink.NewWorker(sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Index: m.Index(),
 		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}, out.Limits())
 	r.attach(w, m)
 	defer r.detach()
@@ -334,56 +334,6 @@ func (n *Node) watchIndex(ctx context.Context, r *dutyRun, indexer Indexer, inde
 		if v, _ := n.coord.View(); v.Duties[r.id].Index != uuid {
 			return indexGone(index, uuid)
 		}
-	}
-}
-
-// A keeper puts refused changes into the replicated quarantine.
-type keeper struct {
-	n *Node
-	r *dutyRun
-}
-
-// SetAside implements sink.Keeper.
-func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
-	duty := streamOf(k.r.id)
-	entries := make([]cluster.Quarantined, len(refusals))
-	for i, f := range refusals {
-		entries[i] = cluster.Quarantined{Duty: duty, Index: f.Index, Document: f.Document, Version: f.Version, Foreign: f.Foreign,
-			Delete: f.Delete, Reason: f.Reason, Time: time.Now().UTC()}
-		k.describe(&entries[i], f.Row)
-	}
-	aside := cluster.SetAside{Entries: entries}
-	if k.r.id == duty { // a load has an epoch of its own
-		aside.Epoch = k.r.assignment.Epoch
-	}
-	return k.n.propose(ctx, aside)
-}
-
-// describe adds the row that a person needs to find and that a retry reads again.
-func (k *keeper) describe(e *cluster.Quarantined, row *event.Row) {
-	if row == nil || row.Table == nil {
-		return
-	}
-	e.Table = row.Table.Name.String()
-	image := row.After
-	if image == nil || e.Delete {
-		image = row.Before
-	}
-	if image == nil {
-		image = row.After
-	}
-	if image == nil {
-		return
-	}
-	key, err := snapshot.Key(row.Table, image)
-	if err != nil {
-		return
-	}
-	for i, lit := range key {
-		e.Key = append(e.Key, row.Table.Columns[row.Table.Key[i]].Name+"="+lit)
-	}
-	if at, ok := k.n.reached(e.Duty); ok {
-		e.Position = at
 	}
 }
 

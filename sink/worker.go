@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,15 @@ type Keeper interface {
 	SetAside(ctx context.Context, refusals []Refusal) error
 }
 
+// A Quarantine is the Keeper of a stream, whose later writes take documents out again.
+type Quarantine interface {
+	Keeper
+	// Written says that the destination has taken changes.
+	Written(ctx context.Context, changes []mapping.Change) error
+	// Cleared says that every document of the mapping was deleted that is older than before.
+	Cleared(ctx context.Context, before event.Version) error
+}
+
 // A Gate keeps a mapping's load and its Clear apart: a load holds it shared from reading rows until they are written.
 type Gate = sync.RWMutex
 
@@ -60,7 +70,7 @@ type Parts struct {
 	Decoder Decoder
 	Mapper  Mapper
 	Sink    Sink
-	Keeper  Keeper
+	Keeper  Quarantine
 	Index   string       // of the mapping, for Clear
 	Gate    *Gate        // shared with the mapping's load
 	Begin   func() error // rule 6: nil while this node may begin a write
@@ -175,11 +185,12 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
 		return err
 	})
-	if err == nil {
-		w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", cleared.Deleted)
-		w.progress.applied.Add(uint64(cleared.Deleted))
+	if err != nil {
+		return err
 	}
-	return err
+	w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", cleared.Deleted)
+	w.progress.applied.Add(uint64(cleared.Deleted))
+	return w.Keeper.Cleared(ctx, c.Version)
 }
 
 // send writes bundle after bundle.
@@ -191,9 +202,14 @@ func (w *Worker) send(ctx context.Context) error {
 		}
 		var pending []Conflict
 		var refusals []Refusal
+		left := make(map[string]bool) // documents that were not written
 		err = w.writer.Write(ctx, b.changes, func(e *PartialError) {
 			for _, r := range e.Rejected {
 				refusals = append(refusals, NewRefusal(r.Change, r.Reason))
+				left[r.Change.ID] = true
+			}
+			for _, c := range e.Conflicts {
+				left[c.Change.ID] = true
 			}
 			pending, _ = w.judge(append(pending, e.Conflicts...), false)
 		})
@@ -201,6 +217,10 @@ func (w *Worker) send(ctx context.Context) error {
 			return err
 		}
 		if err := w.setAside(ctx, refusals); err != nil {
+			return err
+		}
+		written := slices.DeleteFunc(b.changes, func(c mapping.Change) bool { return left[c.ID] })
+		if err := w.Keeper.Written(ctx, written); err != nil {
 			return err
 		}
 		w.queue.wrote(b, pending)

@@ -148,12 +148,29 @@ func (d *destination) Close() error { return nil }
 type keeper struct {
 	mu       sync.Mutex
 	refusals []sink.Refusal
+	written  []string
 }
 
 func (k *keeper) SetAside(_ context.Context, r []sink.Refusal) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.refusals = append(k.refusals, r...)
+	return nil
+}
+
+func (k *keeper) Written(_ context.Context, changes []mapping.Change) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range changes {
+		k.written = append(k.written, fmt.Sprintf("%s@%d", c.ID, c.Version))
+	}
+	return nil
+}
+
+func (k *keeper) Cleared(_ context.Context, before event.Version) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.written = append(k.written, fmt.Sprintf("clear@%d", before))
 	return nil
 }
 
@@ -406,6 +423,35 @@ func TestWorkerBeginsNoWriteWithoutALease(t *testing.T) {
 		}
 		if len(b.dest.written) > 0 || b.feed.lastAck() > 0 {
 			t.Errorf("written %v, ack %d", b.dest.written, b.feed.lastAck())
+		}
+	})
+}
+
+func TestQuarantineHearsOfWhatWasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, script{1: {write("a"), write("bad"), write("old")}, 2: {{Op: mapping.Clear}}, 3: {write("bad")}}, small)
+		first := true
+		b.dest.answer = func(changes []mapping.Change) error {
+			var e sink.PartialError
+			for _, c := range changes {
+				switch {
+				case c.ID == "old":
+					e.Conflicts = append(e.Conflicts, sink.Conflict{Change: c, Has: 5})
+				case c.ID == "bad" && first:
+					first = false
+					e.Rejected = append(e.Rejected, sink.Rejection{Change: c, Reason: "strict"})
+				}
+			}
+			if len(e.Rejected)+len(e.Conflicts) > 0 {
+				return &e
+			}
+			return nil
+		}
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(b.keeper.written), "[a@1 clear@2 bad@3]"; got != want {
+			t.Errorf("heard of %s, want %s", got, want)
 		}
 	})
 }

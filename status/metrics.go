@@ -64,6 +64,8 @@ var (
 	descDutyRetries  = describe("duty_retries_total", "Requests that were sent again.", "duty")
 	descDutyNulled   = describe("duty_nulled_dates_total", "Zero dates that were written as null.", "duty")
 	descDutyInFlight = describe("duty_in_flight", "Requests on the way to the destination.", "duty")
+	descDutyAside    = describe("duty_quarantine_documents", "Documents of the mapping that are set aside.", "duty")
+	descDutyMaxAside = describe("duty_quarantine_limit", "Documents of the mapping that may be set aside before it stops.", "duty")
 	descLoadRows     = describe("load_rows", "Rows that the load has written.", "duty")
 	descLoadTotal    = describe("load_rows_estimate", "Estimate of the rows that the load will write.", "duty")
 	descLoadSwept    = describe("load_swept_documents", "Documents that the load's sweep deleted.", "duty")
@@ -143,6 +145,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(descDutyRetries, d.Counters.Retries, d.ID)
 		counter(descDutyNulled, d.Counters.NulledDates, d.ID)
 		gauge(descDutyInFlight, float64(d.Counters.InFlight), d.ID)
+		if d.QuarantineLimit > 0 {
+			gauge(descDutyAside, float64(d.Quarantine), d.ID)
+			gauge(descDutyMaxAside, float64(d.QuarantineLimit), d.ID)
+		}
 		if d.Load != nil {
 			gauge(descLoadRows, float64(d.Load.Rows), d.ID)
 			gauge(descLoadTotal, float64(d.Load.Total), d.ID)

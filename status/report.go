@@ -153,6 +153,9 @@ type Duty struct {
 	Counters      Counters  `json:"counters"` // since it came to its node
 	RowsPerSecond float64   `json:"rows_per_second"`
 	Load          *Load     `json:"load,omitempty"`
+	// Quarantine is how many documents of the mapping are set aside, of at most QuarantineLimit; both are the stream's.
+	Quarantine      int `json:"quarantine"`
+	QuarantineLimit int `json:"quarantine_limit,omitempty"`
 }
 
 // Counters count what a duty did since it came to its node, or its configuration changed.
