@@ -46,7 +46,17 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 	if err != nil {
 		return GTIDSet{}, fmt.Errorf("GTID set %q: %w", s, err)
 	}
-	return GTIDSet{set: *parsed.(*mysql.MysqlGTIDSet)}, nil
+	set := *parsed.(*mysql.MysqlGTIDSet)
+	for sid, tags := range set {
+		for _, intervals := range tags {
+			for _, i := range intervals {
+				if i.Start < 1 || i.Stop <= i.Start {
+					return GTIDSet{}, fmt.Errorf("GTID set %q: %s has an interval that is none: numbers begin with 1", s, sid)
+				}
+			}
+		}
+	}
+	return GTIDSet{set: set}, nil
 }
 
 // Add adds the transactions of a run.
