@@ -32,9 +32,17 @@ func classify(q query) *event.Stmt {
 		mode |= mysql.ModeNoBackslashEscapes
 	}
 	p.SetSQLMode(mode)
-	action, tables := byWords(q)
-	if node, err := p.ParseOneStmt(q.text, "", ""); err == nil {
-		action, tables = byTree(node)
+	var action event.Action
+	var tables []event.TableName
+	err := guard("a statement", func() error { // it panics, for one, when a number has more than 81 digits
+		node, err := p.ParseOneStmt(q.text, "", "")
+		if err == nil {
+			action, tables = byTree(node)
+		}
+		return err
+	})
+	if err != nil {
+		action, tables = byWords(q)
 	}
 	if action == 0 {
 		return nil

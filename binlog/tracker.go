@@ -340,7 +340,7 @@ func (t *tracker) tableMap(raw []byte) (kept bool, err error) {
 
 // shortText reads a text with its length before it and a zero behind.
 func shortText(b []byte) (text, rest []byte, ok bool) {
-	if len(b) < 2+int(b[0]) {
+	if len(b) == 0 || len(b) < 2+int(b[0]) {
 		return nil, nil, false
 	}
 	n := int(b[0])

@@ -115,9 +115,9 @@ func (m *Mapping) MaxQuarantine() int { return m.aside }
 
 // parse returns the one SELECT that the SQL consists of.
 func (m *Mapping) parse() (*ast.SelectStmt, error) {
-	stmts, _, err := parser.New().ParseSQL(m.src.sql)
+	stmts, err := m.statements()
 	if err != nil {
-		return nil, m.syntaxError(err)
+		return nil, err
 	}
 	if len(stmts) == 0 {
 		return nil, m.src.errorAt(0, "there is no statement; write select NAMES from TABLE")
@@ -136,6 +136,19 @@ func (m *Mapping) parse() (*ast.SelectStmt, error) {
 			"a row of a UNION cannot be told from a row event of one table; use one mapping for each SELECT")
 	}
 	return nil, m.src.errorAt(0, "not a SELECT; write select NAMES from TABLE")
+}
+
+// statements parses the SQL. The parser panics on some of it: a number of more than 81 digits, for one.
+func (m *Mapping) statements() (stmts []ast.StmtNode, err error) {
+	defer func() {
+		if recover() != nil {
+			stmts, err = nil, m.src.errorAt(0, "cannot be parsed; is there a number of more than 81 digits in it?")
+		}
+	}()
+	if stmts, _, err = parser.New().ParseSQL(m.src.sql); err != nil {
+		return nil, m.syntaxError(err)
+	}
+	return stmts, nil
 }
 
 // quotedByParser is how many bytes of the SQL the parser's error quotes; of a longer rest it says the length.

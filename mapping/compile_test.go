@@ -58,6 +58,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"select id as _id form user", `1:18: near "form user": syntax error`},
 		{"select '中' as ä, id as _id from user order by 1", `1:38: near "order by 1": ORDER BY has no meaning`},
 		{"select id as _id from user where " + strings.Repeat("age = 1 or ", 300) + "= 3", `1:3334: near "= 3": syntax error`},
+		{"select id as _id from user where age = " + strings.Repeat("1", 82), `1:1: near "select id as _id from user where age = 1...": cannot be parsed; is there a number of more than 81 digits in it?`},
 		{"select id as _id from user where = 3 " + strings.Repeat("or age = 1 ", 300), `1:34: near "= 3 or age = 1 or age = 1 or age = 1 or ...": syntax error`},
 		{";", `1:1: at the end: there is no statement; write select NAMES from TABLE`},
 		{"select id _id from user; delete from user", `1:26: near "delete from user": a second statement; one SELECT makes the documents`},
