@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"canalgo/cluster"
-	"canalgo/event"
 )
 
 // sealed appends the right checksum.
@@ -293,62 +292,4 @@ func TestBoard(t *testing.T) {
 	if v.Applied != 5 {
 		t.Errorf("shows %d, want 5", v.Applied)
 	}
-}
-
-func FuzzDecodeCommand(f *testing.F) {
-	for _, cmd := range []cluster.Command{
-		cluster.SetConfig{Config: shop("orders")},
-		cluster.OpenEpoch{Source: "shop", ServerUUID: "s1", Start: event.Position{File: "f", Offset: 4}},
-		save(orders, 1, at(1, 2, 3)), assign(orders, "a", 1), cluster.SetPaused{What: "sink/es", Paused: true},
-		cluster.StartLoad{Source: "shop", Mapping: "orders"},
-		cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Phase: cluster.LoadDone, Runs: 1}},
-		cluster.SetIndex{Duty: orders, UUID: "u"}, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}}},
-		cluster.Release{IDs: []uint64{1}}, setNode("n1", "n1@1", "h:1"), cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},
-	} {
-		data, err := cluster.Encode(cmd)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data[:len(data)-4])
-	}
-	state, err := cluster.State{}.Apply(cluster.SetConfig{Config: shop("orders")})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		cmd, err := cluster.Decode(sealed(string(body)))
-		if err != nil {
-			if !errors.Is(err, cluster.ErrMalformed) && !errors.Is(err, cluster.ErrNewerVersion) {
-				t.Errorf("refused by %v", err)
-			}
-			return
-		}
-		next, err := state.Apply(cmd)
-		if err != nil && !errors.Is(err, cluster.ErrRefused) {
-			t.Errorf("apply: %v", err)
-		}
-		throughSnapshot(t, next)
-	})
-}
-
-func FuzzDecodeSnapshot(f *testing.F) {
-	state, err := cluster.State{}.Apply(cluster.SetConfig{Config: shop("orders")})
-	if err != nil {
-		f.Fatal(err)
-	}
-	data, err := cluster.EncodeSnapshot(state)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(data[:len(data)-4])
-	f.Fuzz(func(t *testing.T, body []byte) {
-		s, err := cluster.DecodeSnapshot(sealed(string(body)))
-		if err != nil {
-			if !errors.Is(err, cluster.ErrMalformed) && !errors.Is(err, cluster.ErrNewerVersion) {
-				t.Errorf("refused by %v", err)
-			}
-			return
-		}
-		throughSnapshot(t, s)
-	})
 }
