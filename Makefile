@@ -1,5 +1,6 @@
 # make build    ./canalgo
-# make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, integration tests
+# make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, fuzzing for seconds, integration tests
+# make fuzz     every fuzz target for FUZZ_TIME
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
 # make soak     the cluster's scenarios at full length (about 12 min), then one node under random faults for SOAK_TIME
@@ -9,14 +10,17 @@ SHELL      := bash
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The packages in which goroutines meet; the detector costs several times the test's time elsewhere.
 RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node peer raftfsm relay sink status binlog snapshot integration/proxy))
+# Every fuzz target, as FOLDER:TARGET.
+FUZZ       := $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func |:|')
+FUZZ_TIME  ?= 2s
 SOAK_TIME  ?= 1h
 
-.PHONY: build test lint unit race integration components demo bench soak clean
+.PHONY: build test lint unit race fuzz integration components demo bench soak clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o canalgo .
 
-test: lint unit race integration
+test: lint unit race fuzz integration
 
 lint:
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
@@ -29,6 +33,12 @@ unit:
 
 race:
 	go test -race $(RACE)
+
+# One target at a time, as go test wants it. What is found is written to testdata/fuzz beside the test, and stays there.
+fuzz:
+	@for target in $(FUZZ); do \
+		go test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1s || exit 1; \
+	done
 
 # One package at a time, because each starts servers; never from the cache, which knows nothing of these.
 integration: build components
