@@ -65,7 +65,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Defaults returns the settings that a section starts with.
 func Defaults() Config {
-	return Config{Start: StartCurrent, Heartbeat: Duration(time.Second), ReadTimeout: Duration(3 * time.Second), TLS: TLS{Mode: TLSOff}}
+	return Config{Start: StartCurrent, Heartbeat: Duration(time.Second), ReadTimeout: Duration(2500 * time.Millisecond), TLS: TLS{Mode: TLSOff}}
 }
 
 // Secrets returns the secret settings by their key.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -24,7 +25,17 @@ const (
 // boundConn is closed when a context ends, at once even if the server is frozen.
 type boundConn struct {
 	net.Conn
-	stop func() bool
+	stop    func() bool
+	timeout time.Duration // of a read, for the message
+}
+
+// Read says what a timeout means: while it waits, a server sends a heartbeat now and then.
+func (c *boundConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("the server is silent: nothing came for %s: %w", c.timeout, err)
+	}
+	return n, err
 }
 
 func (c *boundConn) Close() error {
@@ -56,7 +67,7 @@ func (s *Source) dialTLS(ctx context.Context, readTimeout time.Duration, secure 
 		if err != nil {
 			return nil, err
 		}
-		return &boundConn{Conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}, nil
+		return &boundConn{Conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() }), timeout: readTimeout}, nil
 	}
 	return client.ConnectWithDialer(ctx, "tcp", s.addr, s.cfg.User, s.cfg.Password.Reveal(), "", dialer, func(c *client.Conn) error {
 		if secure {
