@@ -155,35 +155,43 @@ func (f *failover) until(ctx context.Context, n *harness.Node, end func() error)
 	return took, f.settle(ctx)
 }
 
-// leader kills the leader: in every other turn the one that does the duty, too.
-func (f *failover) leader(ctx context.Context) error {
+// repeat ends a node that pick names, count times, and returns how long each took in ms. what says in the notes what is done to it.
+func (f *failover) repeat(ctx context.Context, what string, count int, pick func(turn int) (*harness.Node, error), end func(*harness.Node) error) ([]float64, error) {
 	var times []float64
-	both := 0
-	for turn := range leaderKills {
-		leader, err := f.cluster.Leader(ctx)
+	for turn := range count {
+		n, err := pick(turn)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		holder, err := f.cluster.Holder(ctx, duty)
+		took, err := f.until(ctx, n, func() error { return end(n) })
 		if err != nil {
-			return err
-		}
-		if turn%2 == 1 && leader != holder {
-			if leader, err = f.bring(ctx, holder); err != nil {
-				return err
-			}
-		}
-		holds := ""
-		if leader == holder {
-			both++
-			holds = ", which holds the duty"
-		}
-		took, err := f.until(ctx, leader, leader.Kill)
-		if err != nil {
-			return err
+			return nil, err
 		}
 		times = append(times, ms(took))
-		f.b.note("kill %d of the leader %s%s: %.0f ms", turn+1, leader.Name, holds, ms(took))
+		f.b.note("%s %s, %d of %d: %.0f ms", what, n.Name, turn+1, count, ms(took))
+	}
+	return times, nil
+}
+
+// leader kills the leader: in every other turn the one that does the duty, too.
+func (f *failover) leader(ctx context.Context) error {
+	both := 0
+	times, err := f.repeat(ctx, "kill of the leader", leaderKills, func(turn int) (*harness.Node, error) {
+		leader, err := f.cluster.Leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		holder, err := f.cluster.Holder(ctx, duty)
+		if err == nil && turn%2 == 1 {
+			leader, err = f.bring(ctx, holder)
+		}
+		if leader == holder {
+			both++
+		}
+		return leader, err
+	}, (*harness.Node).Kill)
+	if err != nil {
+		return err
 	}
 	f.b.note("%d of %d leaders held the duty", both, leaderKills)
 	f.b.value("failover_p50", percentile(times, 50), "ms")
@@ -214,18 +222,9 @@ func (f *failover) bring(ctx context.Context, wanted *harness.Node) (*harness.No
 
 // worker kills the node that does the duty and does not lead.
 func (f *failover) worker(ctx context.Context) error {
-	var times []float64
-	for turn := range workerKills {
-		holder, err := f.apart(ctx)
-		if err != nil {
-			return err
-		}
-		took, err := f.until(ctx, holder, holder.Kill)
-		if err != nil {
-			return err
-		}
-		times = append(times, ms(took))
-		f.b.note("kill %d of the worker %s: %.0f ms", turn+1, holder.Name, ms(took))
+	times, err := f.repeat(ctx, "kill of the worker", workerKills, func(int) (*harness.Node, error) { return f.apart(ctx) }, (*harness.Node).Kill)
+	if err != nil {
+		return err
 	}
 	f.b.value("worker_failover_p50", percentile(times, 50), "ms")
 	f.b.value("worker_failover_p99", percentile(times, 99), "ms")
@@ -251,21 +250,14 @@ func (f *failover) apart(ctx context.Context) (*harness.Node, error) {
 
 // handover stops the leader and the node that does the duty by SIGTERM, in turn.
 func (f *failover) handover(ctx context.Context) error {
-	var times []float64
-	for turn := range handovers {
-		n, err := f.cluster.Leader(ctx)
+	times, err := f.repeat(ctx, "SIGTERM of", handovers, func(turn int) (*harness.Node, error) {
 		if turn%2 == 1 {
-			n, err = f.apart(ctx)
+			return f.apart(ctx)
 		}
-		if err != nil {
-			return err
-		}
-		took, err := f.until(ctx, n, n.Stop)
-		if err != nil {
-			return err
-		}
-		times = append(times, ms(took))
-		f.b.note("SIGTERM %d of %s: %.0f ms", turn+1, n.Name, ms(took))
+		return f.cluster.Leader(ctx)
+	}, (*harness.Node).Stop)
+	if err != nil {
+		return err
 	}
 	f.b.value("handover_p50", percentile(times, 50), "ms")
 	f.b.value("handover_max", percentile(times, 100), "ms")
