@@ -249,7 +249,7 @@ func TestLoadUnderWrites(t *testing.T) {
 	const rows = 200_000
 	r := newRig(t, "loading", oracle.WorkloadConfig{Keys: rows, MaxRows: 500, Pace: 50 * time.Millisecond}, "initial")
 	r.must(r.work.Fill(t.Context(), rows))
-	for _, id := range []string{"-5", "none"} {
+	for _, id := range []string{"-5000", "none"} {
 		if _, err := r.es.Request(t.Context(), http.MethodPut, "/loading/_doc/"+id, `{"id":0}`); err != nil {
 			t.Fatal(err)
 		}
