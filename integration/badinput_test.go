@@ -125,7 +125,7 @@ func TestBadSurroundings(t *testing.T) {
 	r.must(err)
 	t.Cleanup(func() { unlogged.Kill() })
 	r.must(unlogged.Exec("CREATE DATABASE badinput", "CREATE TABLE badinput.acc (id BIGINT PRIMARY KEY, ver BIGINT, writer INT, seq BIGINT, bal DECIMAL(12,2), name VARCHAR(100), note TEXT, at DATETIME, txt TEXT, crc BIGINT)"))
-	r.must(r.db.Exec("CREATE USER blind IDENTIFIED BY 'blind-secret'", "GRANT SELECT ON badinput.* TO blind"))
+	r.must(r.db.Exec("CREATE USER blind IDENTIFIED BY '"+component.Planted+"blind-secret'", "GRANT SELECT ON badinput.* TO blind"))
 	t.Cleanup(func() { r.must(r.db.Exec("DROP USER blind")) })
 	user := fmt.Sprintf("user = %q\npassword = %q", component.CanalgoUser, component.CanalgoPassword)
 
@@ -135,8 +135,8 @@ func TestBadSurroundings(t *testing.T) {
 	}{
 		{bad: bad{"unknown table", "badinput.acc t", "badinput.ac t", 3, []string{"mapping.badinput", "no table badinput.ac", "did you mean badinput.acc?"}}},
 		{bad: bad{"unknown column", "t.writer", "t.writr", 3, []string{"mapping.badinput", "writr", "writer"}}},
-		{bad: bad{"refused login", component.CanalgoPassword, "another-secret", 3, []string{"source.shop", "Access denied"}}},
-		{bad: bad{"missing grants", user, "user = \"blind\"\npassword = \"blind-secret\"", 3, []string{"source.shop", "GRANT REPLICATION SLAVE ON *.* TO 'blind'@'%'"}}},
+		{bad: bad{"refused login", component.CanalgoPassword, component.Planted + "other-secret", 3, []string{"source.shop", "Access denied"}}},
+		{bad: bad{"missing grants", user, "user = \"blind\"\npassword = \"" + component.Planted + "blind-secret\"", 3, []string{"source.shop", "GRANT REPLICATION SLAVE ON *.* TO 'blind'@'%'"}}},
 		{bad: bad{"row image", "", good, 3, []string{"source.shop", "binlog_row_image", "MINIMAL", "SET PERSIST binlog_row_image = 'FULL'"}},
 			before: "SET GLOBAL binlog_row_image = MINIMAL", after: "SET GLOBAL binlog_row_image = FULL"},
 		{bad: bad{"row metadata", "", good, 3, []string{"source.shop", "binlog_row_metadata", "MINIMAL", "SET PERSIST binlog_row_metadata = 'FULL'"}},
@@ -164,11 +164,6 @@ func TestBadSurroundings(t *testing.T) {
 			for _, w := range c.want {
 				if !strings.Contains(said, w) {
 					t.Errorf("check does not say %q:\n%s", w, out.Stdout)
-				}
-			}
-			for _, secret := range []string{component.CanalgoPassword, "another-secret", "blind-secret"} {
-				if strings.Contains(out.Stdout+out.Stderr, secret) {
-					t.Error("check prints a password")
 				}
 			}
 		})

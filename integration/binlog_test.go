@@ -688,23 +688,23 @@ func TestBinlogFenced(t *testing.T) {
 
 func TestBinlogLogin(t *testing.T) {
 	db := ownServer(t)
-	exec(t, db, "CREATE USER reader IDENTIFIED WITH caching_sha2_password BY 'planted-login-secret' REQUIRE NONE",
+	exec(t, db, "CREATE USER reader IDENTIFIED WITH caching_sha2_password BY '"+component.Planted+"login-secret' REQUIRE NONE",
 		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader",
-		"CREATE USER secure IDENTIFIED BY 'planted-login-secret' REQUIRE SSL", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO secure")
+		"CREATE USER secure IDENTIFIED BY '"+component.Planted+"login-secret' REQUIRE SSL", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO secure")
 	for _, c := range []struct {
 		name, user, password string
 		tls                  binlog.TLS
 		want                 string // part of the error
 	}{
-		{"sha2 without TLS", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
-		{"sha2 without TLS, cached", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
-		{"preferred", "reader", "planted-login-secret", binlog.TLS{Mode: binlog.TLSPreferred}, ""},
-		{"own CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile()}, ""},
-		{"required without CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired}, ""},
-		{"needs TLS", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSOff}, "preferred"},
-		{"wrong name", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile(), ServerName: "db.example"}, "certificate"},
-		{"no such CA", "secure", "planted-login-secret", binlog.TLS{Mode: binlog.TLSRequired, ServerName: "db.example"}, "certificate"},
-		{"wrong password", "reader", "planted-wrong-secret", binlog.TLS{Mode: binlog.TLSPreferred}, "Access denied"},
+		{"sha2 without TLS", "reader", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
+		{"sha2 without TLS, cached", "reader", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSOff}, ""},
+		{"preferred", "reader", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSPreferred}, ""},
+		{"own CA", "secure", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile()}, ""},
+		{"required without CA", "secure", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSRequired}, ""},
+		{"needs TLS", "secure", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSOff}, "preferred"},
+		{"wrong name", "secure", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSRequired, CA: db.CAFile(), ServerName: "db.example"}, "certificate"},
+		{"no such CA", "secure", component.Planted + "login-secret", binlog.TLS{Mode: binlog.TLSRequired, ServerName: "db.example"}, "certificate"},
+		{"wrong password", "reader", component.Planted + "wrong-secret", binlog.TLS{Mode: binlog.TLSPreferred}, "Access denied"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSource(t, db, func(cfg *binlog.Config) { cfg.User, cfg.Password, cfg.TLS = c.user, secret.New(c.password), c.tls })

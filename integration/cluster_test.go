@@ -155,6 +155,11 @@ func (c *trio) allEqual() {
 		c.t.Errorf("%d times a document had a lower version than before", n)
 	}
 	c.sameState()
+	for _, n := range c.cluster.Nodes {
+		if n.PID() != 0 {
+			c.must(n.Leaks(context.Background()))
+		}
+	}
 }
 
 // sameState wants the same state on all nodes.

@@ -117,6 +117,8 @@ func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load strin
 func newServers(t *testing.T, name string, options oracle.WorkloadConfig, listen string) *rig {
 	t.Helper()
 	r := &rig{t: t, name: name}
+	t.TempDir() // whatever folder comes below it is there until all that follows is cleaned up
+	t.Cleanup(func() { r.must(harness.AllLeaks()) })
 	var err error
 	if r.db, err = servers.db(); err != nil {
 		t.Fatal(err)
@@ -161,9 +163,11 @@ schema = %q
 [sink.es]
 type = "elasticsearch"
 addresses = [%q]
+user = %q
+password = %q
 bulk_docs = 500
 replicas = 0
-`, r.mysql.Addr(), component.CanalgoUser, component.CanalgoPassword, r.name, r.proxy.URL())
+`, r.mysql.Addr(), component.CanalgoUser, component.CanalgoPassword, r.name, r.proxy.URL(), component.CanalgoUser, component.ElasticPassword)
 }
 
 func (r *rig) mapping(name, load, sql string) string {
@@ -270,6 +274,9 @@ func (r *rig) equal() {
 	r.must(err)
 	if report.Quarantine != 0 {
 		r.t.Errorf("%d documents are set aside: %s", report.Quarantine, r.command(0, "quarantine", "ls"))
+	}
+	if r.node != nil {
+		r.must(r.node.Leaks(context.Background()))
 	}
 	r.t.Logf("%d rows, %d documents; %d transactions, %d rows changed; proxy: %+v", result.Rows, result.Documents, r.work.Transactions(), r.work.Rows(), r.proxy.Stats())
 }

@@ -18,12 +18,6 @@ import (
 	"canalgo/integration/process"
 )
 
-// The account that a test gives to canalgo: it may read the binary log and select, nothing else.
-const (
-	CanalgoUser     = "canalgo"
-	CanalgoPassword = "planted-mysql-secret"
-)
-
 // MySQL is one server with its data folder. Its methods may be called from several goroutines.
 type MySQL struct {
 	Dir    string // holds data, log and socket

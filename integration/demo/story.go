@@ -10,11 +10,7 @@ import (
 	"canalgo/integration/component"
 )
 
-const (
-	away = 20 * time.Second // how long Elasticsearch is gone
-	// searchPassword is the sink's, planted to be looked for afterwards.
-	searchPassword = "planted-search-secret"
-)
+const away = 20 * time.Second // how long Elasticsearch is gone
 
 // story is what is played, from top to bottom. The steps of rows are in rows.go, those of nodes in nodes.go.
 func (d *demo) story() []step {
@@ -64,7 +60,7 @@ func (d *demo) startMySQL(ctx context.Context) (_ string, err error) {
 func (d *demo) startElasticsearch(ctx context.Context) (_ string, err error) {
 	begin := time.Now()
 	d.es, err = component.StartElasticsearch(ctx, d.path("elasticsearch"),
-		component.ElasticsearchOptions{User: "canalgo", Password: searchPassword})
+		component.ElasticsearchOptions{User: "canalgo", Password: component.ElasticPassword})
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +82,7 @@ addresses = [%q]
 user = "canalgo"
 password = %q
 replicas = 0
-`, d.db.Addr(), component.CanalgoUser, component.CanalgoPassword, d.es.URL(), searchPassword)
+`, d.db.Addr(), component.CanalgoUser, component.CanalgoPassword, d.es.URL(), component.ElasticPassword)
 	for _, t := range d.tables {
 		fmt.Fprintf(&b, `
 [mapping.%s]
@@ -100,10 +96,10 @@ sql = %q
 	return b.String()
 }
 
-// secrets looks for passwords everywhere, and for the token everywhere but in the data folder, which must have it.
+// secrets looks for the passwords everywhere, and for the token everywhere but in the data folder, which must have it.
 func (d *demo) secrets(ctx context.Context) (string, error) {
 	for _, n := range d.cluster.Nodes {
-		if err := n.Leaks(ctx, component.CanalgoPassword, searchPassword); err != nil {
+		if err := n.Leaks(ctx); err != nil {
 			return "", err
 		}
 		log, err := os.ReadFile(n.LogFile())

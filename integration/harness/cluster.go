@@ -12,11 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"canalgo/integration/component"
 	"canalgo/status"
 )
 
-// ClusterToken is the token of every Cluster. Tests plant it: it must not be seen anywhere.
-const ClusterToken = "planted-cluster-token"
+// ClusterToken is the token of every Cluster.
+const ClusterToken = component.Planted + "cluster-token"
 
 // A Cluster is some nodes of one cluster, each with a folder below Dir. Its methods are for one goroutine, but Status is for
 // several.

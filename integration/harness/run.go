@@ -169,6 +169,7 @@ func (n *Node) LogFile() string { return filepath.Join(n.Dir, "canalgo.log") }
 // Start starts the process. It does not wait for anything.
 func (n *Node) Start() error {
 	n.paused.Store(false)
+	noteStart(n)
 	return n.process.Spawn()
 }
 
@@ -216,7 +217,7 @@ func (n *Node) Status(ctx context.Context) (status.Report, error) {
 	return report, nil
 }
 
-// Get returns the body of a path on the node's HTTP port; an answer other than 200 is an error.
+// Get returns the body of a path on the node's HTTP port; an answer other than 200, or with a secret in it, is an error.
 func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+path, nil)
 	if err != nil {
@@ -234,7 +235,7 @@ func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("GET %s: %d %.300s", path, resp.StatusCode, data)
 	}
-	return data, nil
+	return data, clean("GET "+path, data)
 }
 
 // Output is what a command printed, and how it ended.
@@ -244,7 +245,7 @@ type Output struct {
 }
 
 // Command runs another process of the binary, such as `status -json`, with the node's address in the environment, until it
-// ends or ctx does.
+// ends or ctx does. A secret in what it prints is an error.
 func (n *Node) Command(ctx context.Context, args ...string) (Output, error) {
 	var stdout, stderr bytes.Buffer
 	argv := slices.Concat(n.within, []string{n.Binary}, args)
@@ -261,7 +262,7 @@ func (n *Node) Command(ctx context.Context, args ...string) (Output, error) {
 	if err != nil && !errors.As(err, &exit) {
 		return out, fmt.Errorf("canalgo %s: %w", strings.Join(args, " "), err)
 	}
-	return out, nil
+	return out, clean("what canalgo "+strings.Join(args, " ")+" prints", []byte(out.Stdout+out.Stderr))
 }
 
 // Poll calls check every 20 ms until it returns nil or ctx ends; the error is then check's last one.
