@@ -227,9 +227,8 @@ func (d *Decoder) statement(e *event.Event) error {
 	case event.Change:
 		return stopf("load the table again; for row events set binlog_format = ROW in every session",
 			"%s changes rows of %s, but the log does not say which: %s", e.Version, tableList(s.Tables), s.Text)
-	case event.Prepare:
-		return stopf("end the XA transaction, then load the table again; XA transactions cannot be followed yet",
-			"%s: an XA transaction with rows of %s was prepared and may still be rolled back", e.Version, tableList(s.Tables))
+	case event.Missing:
+		return stopf("load the table again behind it", "%s: rows of %s change, and nobody can read them: %s", e.Version, tableList(s.Tables), s.Text)
 	default:
 		return stopf("load the table again behind it", "%s: a statement that is not understood may concern %s: %s", e.Version, tableList(s.Tables), s.Text)
 	}

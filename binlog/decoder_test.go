@@ -103,7 +103,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"other type": {changed(2, func(b []byte) []byte { b[4] = typeQuery; return b }), "has type 2"},
 		"change":     {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Change, Tables: []event.TableName{name}, Text: "UPDATE a"}}}, "UPDATE a"},
 		"unparsed":   {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Unparsed, Text: "FROB"}}}, "any table: FROB"},
-		"prepare":    {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Prepare, Tables: []event.TableName{name}}}}, "XA transaction with rows of shop.a"},
+		"missing":    {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Missing, Tables: []event.TableName{name}, Text: "purged"}}}, "rows of shop.a change, and nobody can read them: purged"},
 	} {
 		rows, err := NewDecoder().Decode(c.events)
 		var stop *event.StopError

@@ -200,6 +200,22 @@ func (d *dump) feed(ctx context.Context, t *tracker) (header, error) {
 	return h, err
 }
 
+// readUntil feeds t from its boundary on, over a connection of its own, until done, which is asked before each event.
+func (s *Source) readUntil(ctx context.Context, stream string, t *tracker, done func() bool) error {
+	d, err := s.openDump(ctx, stream, t.boundary)
+	if err != nil {
+		return err
+	}
+	defer d.conn.Close()
+	t.lowerCase = d.lowerCase
+	for !done() {
+		if _, err := d.feed(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // next reads one event. One above maxEvent comes cut short: its header and the first bytes of its body. But a compressed transaction
 // above it goes to large while it arrives, in a goroutine that has ended when next returns.
 func (d *dump) next(large func(h header, head []byte, rest io.Reader) error) ([]byte, error) {

@@ -20,6 +20,8 @@ type Status struct {
 	CaughtUp time.Time      // when the server last held nothing that was not read
 	Heard    time.Time      // when the server last sent a heartbeat, or an event while the stream was settled
 
+	XA XAState
+
 	End         event.Position // of the server's log, when it was asked last
 	BehindBytes uint64         // from Position to End
 	BehindFiles int
@@ -93,7 +95,7 @@ func (p *progress) disconnected(err error) {
 func (p *progress) read(t *tracker, b event.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.status.Position = b.End
+	p.status.Position, p.status.XA = b.End, t.xa.state
 	p.status.Newest = max(p.status.Newest, t.version())
 	p.status.Events, p.status.Bytes, p.status.Filtered = t.events, t.bytes, t.filtered
 	p.caughtUp()
@@ -108,7 +110,7 @@ func (p *progress) heard(t *tracker, settled bool, h header) {
 	if h.kind == typeHeartbeat || h.kind == typeHeartbeatV2 { // sent by a server that has nothing else to send
 		p.status.CaughtUp = now
 	}
-	p.status.Position = t.boundary
+	p.status.Position, p.status.XA = t.boundary, t.xa.state
 	p.caughtUp()
 }
 

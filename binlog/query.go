@@ -57,7 +57,7 @@ func (t *tracker) query(ctx context.Context, h header, body []byte) error {
 	if !ok {
 		return t.stop("a malformed query event", "")
 	}
-	first, second := leadingWords(q.text)
+	first, second, rest := leadingWords(q.text)
 	t.tx.open = true
 	switch first {
 	case "BEGIN":
@@ -73,23 +73,14 @@ func (t *tracker) query(ctx context.Context, h header, body []byte) error {
 		if err := t.step(); err != nil {
 			return err
 		}
-		for _, table := range t.touched() {
+		for _, table := range t.tx.tables {
 			t.statement(&event.Stmt{Action: event.Change, Tables: []event.TableName{table}, Text: clip(q.text)})
 		}
 		return nil
 	case "SAVEPOINT", "RELEASE":
 		return nil
 	case "XA":
-		if second == "START" || second == "BEGIN" {
-			t.tx.begun, t.tx.xa = true, true
-		}
-		if second == "COMMIT" || second == "ROLLBACK" {
-			if err := t.step(); err != nil {
-				return err
-			}
-			return t.end(ctx)
-		}
-		return nil
+		return t.statementXA(ctx, second, rest)
 	}
 	if err := t.step(); err != nil {
 		return err
@@ -99,19 +90,6 @@ func (t *tracker) query(ctx context.Context, h header, body []byte) error {
 		return t.end(ctx)
 	}
 	return t.cut(ctx)
-}
-
-// touched returns the tables that rows in the transaction belong to.
-func (t *tracker) touched() []event.TableName {
-	var tables []event.TableName
-	seen := map[event.TableName]bool{}
-	for _, e := range t.tx.batch {
-		if e.Kind == event.Rows && !seen[e.Table] {
-			seen[e.Table] = true
-			tables = append(tables, e.Table)
-		}
-	}
-	return tables
 }
 
 // loadQuery takes a LOAD DATA that was logged as a statement.
@@ -131,9 +109,10 @@ func (t *tracker) loadQuery(ctx context.Context, h header, body []byte) error {
 	return t.cut(ctx)
 }
 
-// leadingWords returns the first two words of a statement in upper case, comments left out.
-func leadingWords(text string) (first, second string) {
+// leadingWords returns the first two words of a statement in upper case, comments left out, and what follows them.
+func leadingWords(text string) (first, second, rest string) {
 	s := scanner{text: text}
 	first = strings.ToUpper(s.word())
-	return first, strings.ToUpper(s.word())
+	second = strings.ToUpper(s.word())
+	return first, second, strings.TrimSpace(s.text[s.at:])
 }

@@ -133,11 +133,6 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 		return p, nil
 	}
 	start := event.Position{ServerUUID: identity.ServerUUID, File: p.File, Offset: firstEvent}
-	d, err := s.openDump(ctx, "scan", start)
-	if err != nil {
-		return event.Position{}, err
-	}
-	defer d.conn.Close()
 	var executed event.GTIDSet
 	headed := false // the GTIDs of earlier files, which head a file, were read
 	t := newTracker(start, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
@@ -146,11 +141,12 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 	})
 	t.previous = func(set event.GTIDSet) { executed, headed = set, true }
 	isEnd := p.Offset == firstEvent
-	for !headed || t.boundary.File == p.File && t.boundary.Offset < p.Offset {
-		if _, err := d.feed(ctx, t); err != nil {
-			return event.Position{}, err
-		}
+	err := s.readUntil(ctx, "scan", t, func() bool {
 		isEnd = isEnd || t.boundary.File == p.File && t.boundary.Offset == p.Offset
+		return headed && (t.boundary.File != p.File || t.boundary.Offset >= p.Offset)
+	})
+	if err != nil {
+		return event.Position{}, err
 	}
 	if !isEnd {
 		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%s is not the end of a transaction", p),

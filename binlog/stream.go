@@ -45,6 +45,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 			}
 			return nil
 		})
+	t.log = streamLog{s, stream}
 	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		before := t.boundary

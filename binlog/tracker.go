@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type tracker struct {
 	emit      func(context.Context, event.Batch) error
 	previous  func(event.GTIDSet) // called with the GTIDs of earlier files, which head a file; may be nil
 	lowerCase bool                // names of tables in the log are in lower case
+	log       rereader            // for the rows of XA transactions; nil: only places are looked for
 
 	boundary event.Position // the end of the last transaction; without a file until the first one, after a start by GTIDs
 	count    uint64         // of the last event counted
@@ -37,11 +39,17 @@ type tracker struct {
 		file string
 		at   uint32
 	}
-	tables map[uint64]*mapped
-	zstd   *zstd.Decoder
-	piece  int // numbers pieces
+	checksum uint64 // bytes behind each event in the file
+	tables   map[uint64]*mapped
+	zstd     *zstd.Decoder
+	piece    int // numbers pieces
 
-	tx transaction
+	tx      transaction
+	xa      xa
+	xid     string        // of the last XA transaction that was begun
+	byGTIDs bool          // the first dump leaves transactions out
+	rereads bool          // an XA transaction whose end is known
+	fixed   event.Version // of all events, when they are read again; 0: what they count
 
 	events, filtered, bytes uint64 // read in all, for Status
 }
@@ -49,12 +57,17 @@ type tracker struct {
 // A transaction is what was read of one since the last boundary.
 type transaction struct {
 	open, begun bool // something of it was read; BEGIN was
+	at          place
 	xa          bool // it may end in a PREPARE
+	xid         string
 	gtid        event.GTID
 	time        time.Time
+	work        bool              // there is something to hand on
+	tables      []event.TableName // to which it belongs
 	batch       []event.Event
 	bytes       int
-	pieces      int // that were emitted
+	unkept      bool // batch has not all of it
+	pieces      int  // that were emitted
 }
 
 // mapped is a table map.
@@ -68,7 +81,7 @@ type mapped struct {
 
 func newTracker(from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) *tracker {
 	from.GTIDs = ""
-	t := &tracker{want: want, emit: emit, boundary: from, tables: make(map[uint64]*mapped), piece: 1}
+	t := &tracker{want: want, emit: emit, boundary: from, tables: make(map[uint64]*mapped), piece: 1, xa: newXA(from), byGTIDs: from.File == ""}
 	t.restart()
 	return t
 }
@@ -86,7 +99,12 @@ func (t *tracker) restart() {
 }
 
 // version is that of the event counted last.
-func (t *tracker) version() event.Version { return event.NewVersion(t.boundary.Epoch, t.count) }
+func (t *tracker) version() event.Version {
+	if t.fixed != 0 {
+		return t.fixed
+	}
+	return event.NewVersion(t.boundary.Epoch, t.count)
+}
 
 // event takes the next event of a file and reports whether raw is kept.
 func (t *tracker) event(ctx context.Context, raw []byte) (kept bool, err error) {
@@ -144,10 +162,7 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 	case kind == typePreviousGTIDs:
 		return false, t.previousGTIDs(body)
 	case kind == typeXAPrepare:
-		if body[0] == 0 { // else XA COMMIT ... ONE PHASE: a commit as any
-			t.prepare()
-		}
-		return false, t.end(ctx)
+		return false, t.prepared(ctx, body[0] != 0)
 	case kind == typeExecuteLoadQuery:
 		return false, t.loadQuery(ctx, h, body)
 	case kind == typeIncident:
@@ -206,8 +221,9 @@ func (t *tracker) oversized(ctx context.Context, raw []byte) error {
 			t.filtered++
 			return nil
 		} else if m != nil {
-			return t.stop(fmt.Sprintf("an event of %d bytes with rows of %s, more than the %d that are taken", h.size, m.name, maxEvent),
-				"load the table again behind it")
+			t.statement(&event.Stmt{Action: event.Missing, Tables: []event.TableName{m.name},
+				Text: fmt.Sprintf("the event has %d bytes, more than the %d that are taken", h.size, maxEvent)})
+			return nil
 		}
 	}
 	return t.stop(fmt.Sprintf("an event of type %d with %d bytes, more than the %d that are taken", h.kind, h.size, maxEvent), "")
@@ -217,6 +233,7 @@ func (t *tracker) oversized(ctx context.Context, raw []byte) error {
 func (t *tracker) describe(h header, raw []byte) error {
 	// header | version:u16 | server version:50 | created:u32 | header size:u8 | sizes by type | checksum:u8 | crc:u32
 	format := bytes.Clone(raw)
+	t.checksum = uint64(format[len(format)-checksumSize-1]) * checksumSize
 	format[len(format)-checksumSize-1] = 0
 	if size := format[headerSize+2+50+4]; size != headerSize {
 		return t.stop(fmt.Sprintf("event headers of %d bytes", size), "use a MySQL server, 8.0 or later")
@@ -284,7 +301,7 @@ func (t *tracker) begin(h header, body []byte) error {
 		return t.stop("a transaction has no end, but its beginning was handed on", "load the tables again")
 	}
 	t.drop()
-	t.tx.open = true
+	t.tx.open, t.tx.at = true, place{t.file, t.offset - uint64(h.size) - t.checksum}
 	var e *replication.GTIDEvent
 	err := guard("a GTID", func() error {
 		if h.kind == typeTaggedGTID {
@@ -364,6 +381,10 @@ func (t *tracker) rows(ctx context.Context, raw []byte) (kept bool, err error) {
 		t.filtered++
 		return false, nil
 	}
+	t.touch(m.name)
+	if t.tx.unkept {
+		return false, nil
+	}
 	if len(t.tx.batch) == 0 {
 		t.add(event.Event{Kind: event.FormatDescription, Raw: t.format})
 	}
@@ -384,6 +405,14 @@ func (t *tracker) step() error {
 	return nil
 }
 
+// touch notes that the transaction has something of a table that is wanted.
+func (t *tracker) touch(table event.TableName) {
+	t.tx.work = true
+	if !slices.Contains(t.tx.tables, table) {
+		t.tx.tables = append(t.tx.tables, table)
+	}
+}
+
 func (t *tracker) add(e event.Event) {
 	t.tx.batch = append(t.tx.batch, e)
 	t.tx.bytes += len(e.Raw)
@@ -397,8 +426,8 @@ func (t *tracker) cut(ctx context.Context) error {
 	if t.tx.bytes < pieceBytes {
 		return nil
 	}
-	if t.tx.xa { // nobody may apply these rows before the end is known
-		t.prepare()
+	if t.tx.xa && !t.rereads { // nobody may apply these rows before the end is known
+		t.tx.batch, t.tx.bytes, t.tx.unkept = nil, 0, true
 		return nil
 	}
 	b := event.Batch{Events: t.tx.batch, End: t.boundary, Bytes: t.tx.bytes}
@@ -406,30 +435,6 @@ func (t *tracker) cut(ctx context.Context) error {
 	t.tx.pieces++
 	t.piece++
 	return t.emit(ctx, b)
-}
-
-// prepare replaces the rows of an XA transaction, which may still be rolled back, by a statement for each table.
-func (t *tracker) prepare() {
-	var statements []event.Event
-	seen := map[event.TableName]bool{}
-	for _, e := range t.tx.batch {
-		if e.Kind == event.Statement {
-			statements = append(statements, e)
-			if e.Statement.Action == event.Prepare {
-				seen[e.Statement.Tables[0]] = true
-			}
-		}
-		if e.Kind == event.Rows && !seen[e.Table] {
-			seen[e.Table] = true
-			statements = append(statements, event.Event{Kind: event.Statement, Version: e.Version,
-				Statement: &event.Stmt{Action: event.Prepare, Tables: []event.TableName{e.Table}, Text: "XA PREPARE"}})
-		}
-	}
-	t.tx.batch, t.tx.bytes = nil, 0
-	t.piece++ // the table maps are gone with the rows
-	for _, e := range statements {
-		t.add(e)
-	}
 }
 
 // end emits what is left of the transaction; the position moves behind it.
@@ -471,7 +476,14 @@ func (t *tracker) statement(s *event.Stmt) {
 		}
 		wanted = wanted || table.Name == "" || t.want(*table)
 	}
-	if wanted {
+	if !wanted {
+		return
+	}
+	t.tx.work = true
+	for _, table := range s.Tables {
+		t.touch(table)
+	}
+	if !t.tx.unkept {
 		t.add(event.Event{Kind: event.Statement, Version: t.version(), Statement: s})
 	}
 }

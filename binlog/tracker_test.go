@@ -233,52 +233,6 @@ func TestTrackerStops(t *testing.T) {
 	}
 }
 
-func TestTrackerXA(t *testing.T) {
-	for name, c := range map[string]struct {
-		onePhase byte
-		rows     int
-		want     string
-	}{
-		"prepared":             {0, 2, "[prepare shop.a]"},
-		"prepared, large":      {0, 300, "[prepare shop.a]"},
-		"one phase":            {1, 2, "[rows rows]"},
-		"one phase, too large": {1, 300, "[prepare shop.a"}, // its first pieces had to be held back
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := newFakeLog("binlog.000009")
-			l.gtid(1)
-			l.query("", "XA START X'61',X'',1")
-			l.table(1, "shop.a")
-			for i := range c.rows {
-				l.rows(typeWriteRows, 1, fakeRow{int32(i), strings.Repeat("x", 8000)})
-			}
-			l.query("", "XA END X'61',X'',1")
-			l.add(typeXAPrepare, []byte{c.onePhase}, make([]byte, 16))
-			l.gtid(2)
-			l.query("", "XA COMMIT X'61',X'',1")
-			batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, e := range batches[0].Events {
-				switch e.Kind {
-				case event.Rows:
-					got = append(got, "rows")
-				case event.Statement:
-					got = append(got, e.Statement.Action.String()+" "+e.Statement.Tables[0].String())
-				}
-			}
-			if text := fmt.Sprint(got); !strings.HasPrefix(text, c.want) {
-				t.Errorf("got %.200s, want %s", text, c.want)
-			}
-			if end := batches[len(batches)-1].End; end.Count != event.FirstCount+uint64(c.rows)+1 {
-				t.Errorf("count %d", end.Count-event.FirstCount)
-			}
-		})
-	}
-}
-
 // TestTrackerBehind4GiB: the ends in headers have 32 bits; what was read before is passed over by position.
 func TestTrackerBehind4GiB(t *testing.T) {
 	l := newFakeLog("binlog.000009")
@@ -328,8 +282,18 @@ func TestTrackerOversized(t *testing.T) {
 	if err := tr.oversized(t.Context(), head(l, 2)); err != nil || tr.count != event.FirstCount+1 {
 		t.Errorf("rows of another table: %v, count %d", err, tr.count-event.FirstCount)
 	}
-	if err := tr.oversized(t.Context(), head(l, 1)); err == nil || !strings.Contains(err.Error(), "shop.a") || !strings.Contains(err.Error(), "83886080") {
-		t.Errorf("rows of ours: %v", err)
+	if err := tr.oversized(t.Context(), head(l, 1)); err != nil {
+		t.Fatal(err)
+	}
+	end := &fakeLog{end: l.end}
+	end.xid()
+	batches, err := collect(t.Context(), tr, end.events)
+	if err != nil || len(batches) != 1 || len(batches[0].Events) != 1 {
+		t.Fatalf("%v, %+v", err, batches)
+	}
+	s := batches[0].Events[0].Statement
+	if s == nil || s.Action != event.Missing || s.Tables[0].String() != "shop.a" || !strings.Contains(s.Text, "83886080") {
+		t.Errorf("rows of ours: %+v", s)
 	}
 }
 

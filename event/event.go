@@ -56,7 +56,7 @@ const (
 	Drop                       // the tables go with their rows (DROP TABLE, DROP DATABASE)
 	Alter                      // a definition changes; the rows stay (CREATE, ALTER, RENAME)
 	Change                     // rows change by a statement that was logged as text
-	Prepare                    // the rows that follow belong to an XA transaction that may still be rolled back
+	Missing                    // rows of the tables change, and the log does not give them; Text says why
 	Unparsed                   // nobody could say what it does; Tables may be incomplete
 )
 
@@ -71,8 +71,8 @@ func (a Action) String() string {
 		return "alter"
 	case Change:
 		return "change"
-	case Prepare:
-		return "prepare"
+	case Missing:
+		return "missing"
 	case Unparsed:
 		return "unparsed"
 	}

@@ -60,11 +60,11 @@ func (p Position) Version() Version { return NewVersion(p.Epoch, p.Count) }
 
 // Before reports whether p lies before q in the same source's numbering.
 func (p Position) Before(q Position) bool {
-	return p.Version() < q.Version() || p.Version() == q.Version() && p.fileBefore(q)
+	return p.Version() < q.Version() || p.Version() == q.Version() && p.FileBefore(q)
 }
 
-// fileBefore orders positions between which no event was counted.
-func (p Position) fileBefore(q Position) bool {
+// FileBefore reports whether p lies before q in one server's log; false unless both name a file of it.
+func (p Position) FileBefore(q Position) bool {
 	if p.ServerUUID != q.ServerUUID || p.File == "" || q.File == "" {
 		return false
 	}

@@ -92,6 +92,10 @@ type SourceProgress struct {
 	Settled   bool      // everything was read that the server held when the stream connected
 	CaughtUp  time.Time // when the server last held nothing that was not read
 
+	XA      int            // XA transactions with rows of mapped tables that are prepared and not ended
+	XASince time.Time      // when the first of them was prepared
+	XAAt    event.Position // the server must keep its log from there
+
 	Events, Bytes, Filtered, Reconnects uint64
 }
 

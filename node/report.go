@@ -215,11 +215,19 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	}
 	slices.SortFunc(out.CatchUps, func(a, b status.CatchUp) int { return strings.Compare(a.Duty, b.Duty) })
 	out.CaughtUp = s.caughtUp
-	s.retention(v, &out)
 	if s.source == nil || s.session == nil {
+		s.retention(s.oldest(v), &out)
 		return out
 	}
 	p := s.source.Progress(shared)
+	oldest := s.oldest(v)
+	if p.XA > 0 {
+		out.XA = &status.XA{Open: p.XA, Since: p.XASince, At: p.XAAt.String()}
+		if at := (event.Position{ServerUUID: s.server.UUID, File: p.XAAt.File, Offset: p.XAAt.Offset, Time: p.XASince}); at.FileBefore(oldest) {
+			oldest = at
+		}
+	}
+	s.retention(oldest, &out)
 	if !p.Connected {
 		out.State, out.Since = status.SourceConnecting, p.Since
 		out.LastError, out.ErrorTime = p.LastError, p.ErrorTime
@@ -268,9 +276,8 @@ func (s *sourceRun) bytesBehind(p event.Position) (uint64, bool) {
 	return bytes, found
 }
 
-// retention says how many files lie between what the server keeps and what the duties need. s.mu is held.
-func (s *sourceRun) retention(v cluster.View, out *status.Source) {
-	oldest := s.oldest(v)
+// retention says how many files lie between what the server keeps and the oldest place that is needed. s.mu is held.
+func (s *sourceRun) retention(oldest event.Position, out *status.Source) {
 	for i, f := range s.files {
 		if f.Name != oldest.File {
 			continue

@@ -95,7 +95,7 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 		}
 		if i := c.next - l.first; i < uint64(len(l.batches)) {
 			b := l.batches[i]
-			if c.Until != nil && c.atBoundary(b) && c.Until(c.Read()) {
+			if c.Until != nil && !c.inside && c.Until(c.Read()) {
 				l.mu.Unlock()
 				return event.Batch{}, io.EOF
 			}
@@ -117,16 +117,6 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 		case <-changed:
 		}
 	}
-}
-
-// atBoundary reports whether the batch before b ended its transaction.
-func (c *Cursor) atBoundary(b event.Batch) bool {
-	for _, e := range b.Events {
-		if e.Version != 0 {
-			return e.Version == c.Read().Version()+1 // else b goes on with a transaction of which pieces were read
-		}
-	}
-	return true
 }
 
 // filter returns the events of the duty's tables, none when nothing in them is to be done.
@@ -167,7 +157,7 @@ func (c *Cursor) keeps(e *event.Event) bool {
 
 func (c *Cursor) wantsStatement(s *event.Stmt) bool {
 	if len(s.Tables) == 0 {
-		return s.Action == event.Unparsed
+		return s.Action == event.Unparsed || s.Action == event.Missing
 	}
 	for _, t := range s.Tables {
 		// A whole schema may hold one of ours; the mapping decides.

@@ -48,6 +48,8 @@ var (
 
 	descSourceCaught = describe("source_catch_ups_ended_total", "Catch-ups that have ended.", "source")
 
+	descSourceXA = describe("source_xa_open", "XA transactions with rows of mapped tables that are prepared and not ended.", "source")
+
 	descNodeState   = describe("node_state", "1 for the state that the node is in.", "node", "state")
 	descNodeApplied = describe("node_applied_index", "Index of the newest log entry that the node has applied.", "node")
 	descNodeLease   = describe("node_lease_seconds", "How much of the node's lease is left.", "node")
@@ -129,6 +131,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descSourceRing, float64(s.RingBytes), s.Name)
 		gauge(descSourceCatchUp, float64(len(s.CatchUps)), s.Name)
 		counter(descSourceCaught, s.CaughtUp, s.Name)
+		open := 0
+		if s.XA != nil {
+			open = s.XA.Open
+		}
+		gauge(descSourceXA, float64(open), s.Name)
 	}
 	for _, d := range r.Duties {
 		gauge(descDutyStage, 1, d.ID, string(d.Stage))

@@ -99,6 +99,15 @@ type Source struct {
 	RingBytes         uint64    `json:"ring_bytes"`
 	CatchUps          []CatchUp `json:"catch_ups,omitempty"` // private streams of duties that fell behind
 	CaughtUp          uint64    `json:"caught_up"`           // how many have ended
+	XA                *XA       `json:"xa,omitempty"`        // while there are any
+}
+
+// XA says which XA transactions with rows of mapped tables are prepared and neither committed nor rolled back, as far as the
+// leader knows since it began to read. Their rows come with XA COMMIT; the server must keep its log from At until then.
+type XA struct {
+	Open  int       `json:"open"`
+	Since time.Time `json:"since,omitzero"` // when the first of them was prepared, on the source's clock
+	At    string    `json:"at"`
 }
 
 // A CatchUp is a private stream of a duty that fell behind the shared one.
