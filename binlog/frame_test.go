@@ -33,6 +33,7 @@ func largePacket(spoil func(inner *fakeLog)) ([]byte, header) {
 
 const largeRows = 1200
 
+// TestLargePayload: a compressed transaction above maxEvent is taken while it arrives; its size is not what it says (M16).
 func TestLargePayload(t *testing.T) {
 	cut := errors.New("connection reset")
 	for name, c := range map[string]struct {

@@ -170,6 +170,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
+// TestDumpErrors: the reasons with which a server ends a dump share error 1236; each decides what follows (M19, M20).
 func TestDumpErrors(t *testing.T) {
 	for text, want := range map[string]error{
 		"Could not find first log file name in binary log index file":                        ErrPurged,

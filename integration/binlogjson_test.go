@@ -14,7 +14,7 @@ import (
 	"canalgo/integration/component"
 )
 
-// loggedJSON compares the text of random JSON documents from the log with what SELECT prints of them.
+// loggedJSON compares the text of random JSON documents from the log with what SELECT prints of them (M13).
 func loggedJSON(t *testing.T, db *component.MySQL) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
