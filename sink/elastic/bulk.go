@@ -181,6 +181,9 @@ func sort(p *sink.PartialError, c mapping.Change, status int, failure gjson.Resu
 			return
 		}
 		p.Rejected = append(p.Rejected, sink.Rejection{Change: c, Reason: reason(failure)})
+	case failure.Get("type").Str == "index_closed_exception": // 400, but not the document's fault
+		p.Retry = append(p.Retry, c)
+		p.Cause = fmt.Errorf("elasticsearch answered %d: index %s is closed; POST /%[2]s/_open", status, c.Index)
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
 		p.Rejected = append(p.Rejected, sink.Rejection{Change: c, Reason: reason(failure)})
 	default: // 429, 503, a block on the index, an index that is gone: worth a retry, or for a person to see

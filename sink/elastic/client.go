@@ -172,6 +172,9 @@ func (s *Sink) Ping(ctx context.Context) (version string, err error) {
 		return "", err
 	}
 	version = gjson.GetBytes(body, "version.number").String()
+	if other := gjson.GetBytes(body, "version.distribution").String(); other != "" {
+		return version, &event.StopError{Reason: fmt.Sprintf("%s is %s %s", strings.Join(s.cfg.Addresses, ", "), other, version), Fix: "this sink writes to Elasticsearch 7"}
+	}
 	if !strings.HasPrefix(version, "7.") {
 		return version, &event.StopError{Reason: fmt.Sprintf("%s is Elasticsearch %q", strings.Join(s.cfg.Addresses, ", "), version), Fix: "this sink writes to version 7"}
 	}

@@ -90,11 +90,12 @@ func TestWriteSortsAnswers(t *testing.T) {
 	const strict = `{"type":"strict_dynamic_mapping_exception","reason":"mapping set to strict","caused_by":{"type":"x","reason":"inner"}}`
 	s := serve(t, map[string]http.HandlerFunc{
 		"/_bulk": says(items(item("index", "a", 200, ""), item("index", "b", 409, conflict), item("index", "c", 400, strict),
-			item("index", "d", 429, `{"type":"es_rejected_execution_exception","reason":"busy"}`), item("index", "e", 400, strict))),
+			item("index", "d", 429, `{"type":"es_rejected_execution_exception","reason":"busy"}`), item("index", "e", 400, strict),
+			item("index", "f", 400, `{"type":"index_closed_exception","reason":"closed"}`))),
 		"/_mget": says(`{"docs":[{"_index":"i","_id":"c","found":false},{"_index":"i","_id":"e","_version":50,"found":true}]}`),
 	})
 	var changes []mapping.Change
-	for _, id := range []string{"a", "b", "c", "d", "e"} {
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
 		changes = append(changes, change(mapping.Write, id, 7, "{}"))
 	}
 	var partial *sink.PartialError
@@ -111,7 +112,7 @@ func TestWriteSortsAnswers(t *testing.T) {
 	if len(has) != 2 || has["b"] != 99 || has["e"] != 50 {
 		t.Errorf("conflicts: %v, want b at 99 and e, refused but older than what is there, at 50", has)
 	}
-	if len(partial.Retry) != 1 || partial.Retry[0].ID != "d" || partial.Cause == nil {
+	if len(partial.Retry) != 2 || partial.Retry[0].ID != "d" || partial.Retry[1].ID != "f" || !strings.Contains(fmt.Sprint(partial.Cause), "/_open") {
 		t.Errorf("retry: %+v, cause %v", partial.Retry, partial.Cause)
 	}
 }
