@@ -134,11 +134,15 @@ func (c *checker) mapping(ctx context.Context, name string) {
 		c.wrong(what, err)
 		return
 	}
-	c.ok(what, fmt.Sprintf("table %s, %d columns", table.Name, len(table.Columns)))
+	detail := fmt.Sprintf("table %s, %d columns", table.Name, len(table.Columns))
+	if m.Filters() {
+		detail += "; a row that leaves the WHERE has its document deleted"
+	}
+	c.ok(what, detail)
 	if err := c.sample(ctx, name, s, m, table); err != nil {
 		c.wrong(what+": sample", err)
 	}
-	c.index(ctx, name, m)
+	c.index(ctx, name, m, table)
 }
 
 // sample adds the document that the first row would become.
@@ -162,17 +166,24 @@ func (c *checker) sample(ctx context.Context, name string, s *binlog.Source, m *
 }
 
 // index says what a first start would find.
-func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping) {
+func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping, table *event.Table) {
 	section := c.file.Mappings[name]
 	what := "mapping." + name + ": index " + m.Index()
 	indexer, ok := c.sinks[section.Sink].(interface {
 		node.Indexer
 		CountBefore(context.Context, string, event.Version) (int, error)
+		Mappings(context.Context, string) ([]byte, error)
 	})
 	if !ok {
 		return
 	}
 	uuid, err := indexer.IndexUUID(ctx, m.Index())
+	if err == nil && uuid != "" {
+		var mappings []byte
+		if mappings, err = indexer.Mappings(ctx, m.Index()); err == nil {
+			err = c.misfits(what, m, table, mappings)
+		}
+	}
 	switch {
 	case err != nil:
 		c.wrong(what, err)
@@ -189,4 +200,14 @@ func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping) {
 		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what, OK: true, Warn: n > 0,
 			Detail: fmt.Sprintf("is there; a first load's sweep deletes those of its %d older documents that belong to no row", n)})
 	}
+}
+
+// misfits says which fields of an index that exists do not take what the mapping writes.
+func (c *checker) misfits(what string, m *mapping.Mapping, table *event.Table, mappings []byte) error {
+	misfits, err := m.Misfits(table, mappings)
+	for _, misfit := range misfits {
+		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": field " + misfit.Field, OK: !misfit.Always, Warn: !misfit.Always, Detail: misfit.Reason,
+			Fix: "leave the column out, or make the index anew: canalgo gives one that it creates types which refuse nothing"})
+	}
+	return err
 }

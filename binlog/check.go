@@ -47,7 +47,7 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 		case len(tables) == 0:
 			c.warn("tables", "no table that the user can see matches "+strings.Join(s.cfg.Tables, ", "), "")
 		default:
-			c.ok("tables", fmt.Sprintf("%d match", len(tables)))
+			c.ok("tables", fmt.Sprintf("%d match: %s", len(tables), tableList(tables)))
 		}
 	}
 	if ctx.Err() != nil {

@@ -107,6 +107,9 @@ func (m *Mapping) Table() event.TableName { return m.table }
 // Index returns the index that the mapping writes.
 func (m *Mapping) Index() string { return m.index }
 
+// Filters reports whether the mapping has a WHERE.
+func (m *Mapping) Filters() bool { return m.where != nil }
+
 // Nulled returns how many zero, partial and impossible dates were written as null.
 func (m *Mapping) Nulled() uint64 { return m.nulled.Load() }
 
