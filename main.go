@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -21,9 +22,14 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, cli.Program{Version: version, Run: run, Check: check, Token: token})
+	code := cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, program())
 	stop()
 	os.Exit(code)
+}
+
+// program is what the command line works with.
+func program() cli.Program {
+	return cli.Program{Version: version, Run: run, Check: check, Token: token}
 }
 
 // memoryLimit is what the garbage collector is told to stay below: the ring, four bulks of 4 MiB with their copies, and what
@@ -44,6 +50,12 @@ func run(ctx context.Context, start cli.Start) error {
 			return fmt.Errorf("node.name: %w", err)
 		}
 		file.Node.Name = host
+	}
+	for _, warning := range append(file.Warnings, lookAtHost(file.Node.Data)...) {
+		log.Warn(warning)
+	}
+	if err := checkClock(time.Now()); err != nil {
+		return &cli.PreconditionError{Err: err}
 	}
 	p, err := open(file, start.Bootstrap, log)
 	if err != nil {

@@ -154,6 +154,13 @@ func (c Config) address() (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+// SameAddress reports whether both name the same server in the same way.
+func (c Config) SameAddress(o Config) bool {
+	a, errA := c.address()
+	b, errB := o.address()
+	return errA == nil && errB == nil && a == b
+}
+
 // filter returns what Tables lets through.
 func (c Config) filter() (func(event.TableName) bool, error) {
 	if len(c.Tables) == 0 {

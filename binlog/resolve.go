@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -15,7 +16,11 @@ import (
 // StartCurrent is the start that means the present end of the log.
 const StartCurrent = "current"
 
-var fileAndOffset = regexp.MustCompile(`^([^:/\s]+\.\d{6,}):(\d+)$`)
+var (
+	fileAndOffset = regexp.MustCompile(`^([^:/\s]+\.\d{6,}):(\d+)$`)
+	onlyFile      = regexp.MustCompile(`^[^:/\s]+\.\d{6,}$`)
+	someUUID      = regexp.MustCompile(`(?i)^\s*[0-9a-f]{8}-`)
+)
 
 // parseStart reads a start: a position without anything is "current".
 func parseStart(start string) (event.Position, error) {
@@ -33,7 +38,12 @@ func parseStart(start string) (event.Position, error) {
 		return event.Position{File: m[1], Offset: offset}, nil
 	}
 	set, err := event.ParseGTIDSet(start)
-	if err != nil || set.IsEmpty() {
+	switch {
+	case err != nil && someUUID.MatchString(start) && !strings.Contains(start, "."):
+		return event.Position{}, err
+	case err != nil && onlyFile.MatchString(start):
+		return event.Position{}, fmt.Errorf("%q has no offset; write for example \"%[1]s:%d\"", start, firstEvent)
+	case err != nil || set.IsEmpty():
 		return event.Position{}, fmt.Errorf(`%q is not "current", a file and offset like "binlog.000042:4", or a GTID set like "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"`, start)
 	}
 	return event.Position{GTIDs: set.String()}, nil

@@ -267,6 +267,10 @@ func TestFlags(t *testing.T) {
 	if err := os.WriteFile(tokenFile, []byte("a-token-in-a-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	withToken := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(withToken, []byte(good+"\n[cluster]\ntoken = \"0123456789abcdef\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := []struct {
 		name   string
 		args   []string
@@ -284,6 +288,9 @@ func TestFlags(t *testing.T) {
 				n := s.File.Node
 				return n.Name == "n7" && n.Data == "d" && n.Listen == "127.0.0.1:1" && n.Advertise == "h:2" && n.HTTP == "127.0.0.1:3" && s.Bootstrap && len(s.File.Mappings) == 1
 			}},
+		{"token in file and environment", []string{"-config", withToken}, 0, "", func(s cli.Start) bool {
+			return s.File.Cluster.Token.Reveal() == canary+canary && len(s.File.Warnings) == 1 && strings.Contains(s.File.Warnings[0], "the file's does not count")
+		}},
 		{"no port", []string{"-join", "10.0.0.1"}, 2, `-join[0]: want host:port, for example "10.0.0.1:8112", got "10.0.0.1"`, nil},
 		{"bad advertise", []string{"-config", file, "-advertise", ":8112"}, 2, "-advertise: want host:port", nil},
 		{"no such token", []string{"-join", "h:1", "-token", "${CANALGO_NO_SUCH}"}, 2, "-token: environment variable CANALGO_NO_SUCH is not set", nil},
@@ -320,7 +327,7 @@ func TestRun(t *testing.T) {
 		{"good", []string{"-config", file}, nil, 0, ""},
 		{"it stops", []string{"-config", file}, errors.New("disk full\nand more"), 4, "canalgo: disk full and more\n"},
 		{"it cannot begin", []string{"-config", file}, fmt.Errorf("start: %w", &cli.PreconditionError{Err: errors.New("port in use")}), 3, "canalgo: start: port in use\n"},
-		{"bad file", []string{"-config", bad}, nil, 2, "bad.toml:2: source.a.x: unknown key"},
+		{"bad file", []string{"-config", bad}, nil, 2, "bad.toml:2:3: source.a.x: unknown key"},
 		{"no file", []string{"-config", bad + "x"}, nil, 2, "bad.tomlx: no such file"},
 		{"no name", []string{"-config"}, nil, 2, "flag needs an argument: -config"},
 		{"more", []string{"-config", file, "start"}, nil, 2, `takes no "start"`},

@@ -228,6 +228,9 @@ func (i *invocation) check(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range file.Warnings {
+		fmt.Fprintf(i.stdout, "look   %s\n", plain(warning))
+	}
 	wrong := checked.render(i.stdout)
 	if wrong > 0 {
 		return &PreconditionError{fmt.Errorf("%s: %d of %d checks failed", rest[0], wrong, len(checked.Lines))}

@@ -55,6 +55,9 @@ func (f nodeFlags) read(flags *flag.FlagSet) (Start, error) {
 		if err := v.UnmarshalText([]byte(token)); err != nil {
 			return start, wrongUse("-token: %s", err)
 		}
+		if !cluster.Token.IsZero() && !cluster.Token.Equal(v) {
+			start.File.Warnings = append(start.File.Warnings, "cluster.token: the file gives one and -token or $"+tokenVariable+" another; the file's does not count")
+		}
 		cluster.Token = v
 	}
 	for _, section := range []config.Section{*node, *cluster} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -59,6 +60,8 @@ func (c *checker) check() {
 	c.missing()
 	c.references()
 	c.sameDocuments()
+	c.sameServerID()
+	c.reachable()
 }
 
 // itself reports what a section says of itself: each error begins with its key.
@@ -84,7 +87,10 @@ func (c *checker) sql(name string, m Mapping) {
 	if err == nil {
 		return
 	}
-	found := finding{key: []string{"mapping", name, "sql"}, text: err.Error()}
+	found := finding{key: []string{"mapping", name, "sql"}, text: strings.TrimPrefix(err.Error(), "mapping "+name+": ")}
+	if text, ok := strings.CutPrefix(found.text, "skips: "); ok {
+		found.key[2], found.text = "skips", text
+	}
 	var place *mapping.SQLError
 	if errors.As(err, &place) {
 		found.sqlLine, found.sqlColumn, found.text = place.Line, place.Column, place.Reason
@@ -153,6 +159,35 @@ func (c *checker) sameDocuments() {
 		}
 	}
 }
+
+// sameServerID refuses two sources that would be one and the same replica of one server.
+func (c *checker) sameServerID() {
+	names := slices.Sorted(maps.Keys(c.file.Sources))
+	for i, name := range names {
+		for _, other := range names[:i] {
+			a, b := c.file.Sources[other], c.file.Sources[name]
+			if b.ServerID != 0 && a.ServerID == b.ServerID && a.SameAddress(b) {
+				c.wrong([]string{"source", name, "server_id"}, "%d is the id of the source %q of the same server, too; give each its own, or 0", b.ServerID, other)
+			}
+		}
+	}
+}
+
+// reachable refuses an address that only this host can reach, when there are nodes elsewhere to join.
+func (c *checker) reachable() {
+	host, _, err := net.SplitHostPort(c.file.Node.Advertise)
+	if err != nil || !isLoopback(host) {
+		return
+	}
+	for _, address := range c.file.Cluster.Join {
+		if other, _, err := net.SplitHostPort(address); err == nil && !isLoopback(other) {
+			c.wrong([]string{"node", "advertise"}, "%s cannot be reached from %s; name the address at which the other nodes reach this one", c.file.Node.Advertise, address)
+			return
+		}
+	}
+}
+
+func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // samePlace reports whether two sinks keep documents and can be the same destination.
 func (c *checker) samePlace(a, b string) bool {

@@ -13,9 +13,11 @@ import (
 	"maps"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"canalgo/binlog"
 	"canalgo/cluster"
@@ -33,6 +35,7 @@ type File struct {
 	Sources  map[string]binlog.Config
 	Sinks    map[string]Sink
 	Mappings map[string]Mapping
+	Warnings []string // what works but ought to be looked at, each with its place
 }
 
 // Node is the section [node]: what concerns this host alone. It is not replicated.
@@ -74,6 +77,9 @@ const minToken = 16
 
 // validPort checks a host:port; only to listen on may the host be left out.
 func validPort(address string, listen bool) error {
+	if strings.Contains(address, "://") {
+		return fmt.Errorf("%q must not carry a scheme; write HOST:PORT", address)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" && !listen {
 		return fmt.Errorf("want host:port, for example \"10.0.0.1%s\", got %q", DefaultListen, address)
@@ -109,7 +115,15 @@ func (n Node) Validate() []error {
 	if n.Advertise != "" {
 		if err := validPort(n.Advertise, false); err != nil {
 			errs = append(errs, fmt.Errorf("advertise: %w", err))
+		} else if host, _, _ := net.SplitHostPort(n.Advertise); net.ParseIP(host).IsUnspecified() {
+			errs = append(errs, fmt.Errorf("advertise: %q stands for all addresses of this host; name the one at which the other nodes reach it", n.Advertise))
 		}
+	}
+	if n.Name != "" && !cluster.ValidNodeName(n.Name) {
+		errs = append(errs, fmt.Errorf("name: %q is no name of a node: at most 64 of letters, digits, '.', '_' and '-'", n.Name))
+	}
+	if n.HTTP == n.Listen {
+		errs = append(errs, fmt.Errorf("listen: %q is http's address, too; give each its own port", n.Listen))
 	}
 	for _, c := range []struct {
 		key, value string
@@ -158,7 +172,7 @@ func read(name string) ([]byte, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("%s: no such file; config.example.toml shows what one holds", name)
 		case errors.Is(err, fs.ErrPermission):
-			return fmt.Errorf("%s: permission denied (running as uid %d)", name, os.Getuid())
+			return fmt.Errorf("%s: permission denied (running as uid %d%s)", name, os.Getuid(), owner(name))
 		case errors.As(err, &cause):
 			return fmt.Errorf("%s: %w", name, cause.Err)
 		}
@@ -184,6 +198,19 @@ func read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: larger than %d KiB; this is not a configuration file", name, maxFile>>10)
 	}
 	return data, nil
+}
+
+// owner says who may read a file, for a message: "; the file is 0600, uid 0".
+func owner(name string) string {
+	info, err := os.Stat(name)
+	if err != nil {
+		return ""
+	}
+	text := fmt.Sprintf("; the file is %#o", info.Mode().Perm())
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		text += fmt.Sprintf(", uid %d", stat.Uid)
+	}
+	return text
 }
 
 // Parse reads the content of a file; name is for messages.
@@ -283,6 +310,24 @@ func (r *reader) section(at []string, table map[string]any, target Section) {
 		r.bad[path(key...)] = true
 		r.d.wrong(key, "%s", text)
 	})
+	r.exposed(at, table, target)
+}
+
+// exposed warns of files of secrets that others on this host can read.
+func (r *reader) exposed(at []string, table map[string]any, target Section) {
+	for _, f := range fields(reflect.ValueOf(target).Elem()) {
+		text, _ := table[f.key].(string)
+		name, isFile := strings.CutPrefix(text, "file:")
+		if !isFile || f.value.Type() != secretType {
+			continue
+		}
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
+			key := slices.Concat(at, []string{f.key})
+			m := Mistake{Key: path(key...), Text: fmt.Sprintf("%s can be read by others on this host (%#o); chmod 600 it", name, info.Mode().Perm())}
+			m.Line, m.Column = r.d.at(key)
+			r.file.Warnings = append(r.file.Warnings, (&Mistakes{File: r.d.mistakes.File, List: []Mistake{m}}).Error())
+		}
+	}
 }
 
 func (r *reader) sink(at []string, table map[string]any) {
@@ -315,7 +360,8 @@ func (r *reader) report(f finding) {
 	if r.bad[path(f.key...)] {
 		return
 	}
-	m := Mistake{Line: r.d.line(f.key), Key: path(f.key...) + f.entry, Text: f.text}
+	m := Mistake{Key: path(f.key...) + f.entry, Text: f.text}
+	m.Line, m.Column = r.d.at(f.key)
 	if f.sqlLine > 0 {
 		m.Line, m.Column = r.d.place(f.key, f.sqlLine, f.sqlColumn)
 	}

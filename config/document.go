@@ -65,7 +65,7 @@ func (d *document) locate(md *toml.MetaData, at []string, children map[string]to
 	for name, p := range children {
 		key := append(at[:len(at):len(at)], name)
 		var parse toml.ParseError
-		if errors.As(md.PrimitiveDecode(p, &probe{}), &parse) {
+		if errors.As(md.PrimitiveDecode(p, &probe{}), &parse) && parse.Position.Line > 0 { // a table without a header has no place
 			d.starts[path(key...)] = parse.Position.Start
 		}
 		var deeper map[string]toml.Primitive
@@ -89,7 +89,7 @@ func (d *document) syntax(err error) {
 	line := parse.Position.Line
 	m := Mistake{Line: line, Column: parse.Position.Col, Text: parse.Message}
 	if twice := definedTwice.FindStringSubmatch(parse.Message); twice != nil {
-		m.Column, m.Key, m.Text = 0, twice[1], "stands there twice; a name can be given once"
+		m.Key, m.Text = twice[1], "stands there twice; a name can be given once"
 		if first := d.firstHeader(twice[1], line); first > 0 {
 			m.Text = fmt.Sprintf("stands there twice, first in line %d; choose another name", first)
 		}
@@ -117,7 +117,8 @@ func (d *document) add(m Mistake) { d.mistakes.List = append(d.mistakes.List, m)
 
 // wrong adds a mistake about a key, at the line of the nearest part of it that is in the file.
 func (d *document) wrong(key []string, format string, args ...any) {
-	d.add(Mistake{Line: d.line(key), Key: path(key...), Text: fmt.Sprintf(format, args...)})
+	line, column := d.at(key)
+	d.add(Mistake{Line: line, Column: column, Key: path(key...), Text: fmt.Sprintf(format, args...)})
 }
 
 // has reports whether the key is in the file.
@@ -126,13 +127,15 @@ func (d *document) has(key []string) bool {
 	return ok
 }
 
-func (d *document) line(key []string) int {
+// at returns where the nearest part of a key that is in the file has its value, or its section its header: 0 when none is there.
+func (d *document) at(key []string) (line, column int) {
 	for n := len(key); n > 0; n-- {
 		if start, ok := d.starts[path(key[:n]...)]; ok {
-			return 1 + strings.Count(d.text[:start], "\n")
+			before := d.text[:start]
+			return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // sourceLine returns the n-th line, 1 for the first; "" when there is none.
@@ -148,7 +151,7 @@ func (d *document) sourceLine(n int) string {
 func (d *document) place(key []string, line, column int) (fileLine, fileColumn int) {
 	start, ok := d.starts[path(key...)]
 	if !ok {
-		return d.line(key), 0
+		return d.at(key)
 	}
 	for _, newline := range []string{"\r\n", "\n"} { // the one that follows opening quotes is not part of the text
 		if strings.HasPrefix(d.text[start:], newline) {

@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestDocumentHasEveryKey(t *testing.T) {
 		for _, line := range strings.Split(text, "\n") {
 			name, ok := strings.CutPrefix(line, "| `")
 			name, _, _ = strings.Cut(name, "`")
-			if ok && !contains(keys(s.section, ""), name) && !contains(keys(s.section, ""), "tls."+name) && name != "type" {
+			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && name != "type" {
 				t.Errorf("%s: %s is no key", s.document, name)
 			}
 		}

@@ -44,19 +44,23 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 	}
 	parsed, err := mysql.ParseMysqlGTIDSet(s)
 	if err != nil {
-		return GTIDSet{}, fmt.Errorf("GTID set %q: %w", s, err)
+		return GTIDSet{}, malformedSet(s)
 	}
 	set := *parsed.(*mysql.MysqlGTIDSet)
-	for sid, tags := range set {
+	for _, tags := range set {
 		for _, intervals := range tags {
 			for _, i := range intervals {
 				if i.Start < 1 || i.Stop <= i.Start {
-					return GTIDSet{}, fmt.Errorf("GTID set %q: %s has an interval that is none: numbers begin with 1", s, sid)
+					return GTIDSet{}, malformedSet(s)
 				}
 			}
 		}
 	}
 	return GTIDSet{set: set}, nil
+}
+
+func malformedSet(s string) error {
+	return fmt.Errorf("GTID set %q is malformed: want UUID:FIRST-LAST, for example 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5, with numbers from 1 on and FIRST not above LAST", s)
 }
 
 // Add adds the transactions of a run.

@@ -162,13 +162,20 @@ const quotedByParser = 2048
 func (m *Mapping) syntaxError(err error) error {
 	text := err.Error()
 	_, rest, ok := strings.Cut(text, `near "`)
+	if open := strings.LastIndex(m.src.sql, "/*"); !ok && open >= 0 {
+		return m.src.errorAt(open, "the comment is not closed; */ is missing")
+	}
 	if !ok {
 		return m.src.errorAt(0, "%s", text)
+	}
+	reason := "syntax error"
+	if !m.src.has(`\bfrom\b`) {
+		reason += "; there is no FROM"
 	}
 	at := max(0, len(m.src.sql)-quotedByParser)
 	if _, length, long := strings.Cut(text, "(total length "); long {
 		if n, err := strconv.Atoi(strings.TrimRight(length, ") ")); err == nil && n <= len(m.src.sql) {
-			return m.src.errorAt(len(m.src.sql)-n, "syntax error")
+			return m.src.errorAt(len(m.src.sql)-n, "%s", reason)
 		}
 	}
 	for at < len(m.src.sql) && !strings.HasPrefix(rest, m.src.sql[at:]) {
@@ -177,7 +184,7 @@ func (m *Mapping) syntaxError(err error) error {
 	if strings.TrimSpace(m.src.sql[at:]) == "" {
 		return m.src.errorAt(len(m.src.sql), "syntax error: the statement is not complete")
 	}
-	return m.src.errorAt(at, "syntax error")
+	return m.src.errorAt(at, "%s", reason)
 }
 
 // refuseClauses refuses the clauses of a SELECT that say something about several rows, or about time.
@@ -215,7 +222,7 @@ func (m *Mapping) compileFrom(stmt *ast.SelectStmt, defaultSchema string) (alias
 	join := stmt.From.TableRefs
 	if join.Right != nil {
 		return "", m.src.errorAt(m.src.find(`,|\b((left|right|inner|cross|natural|straight_)\s*(outer\s+)?)?join\b`, from),
-			"joins are not supported yet: one table")
+			"joins are not followed yet: a change of the joined table would have to write documents of rows that it does not name; name one table")
 	}
 	tableSource, ok := join.Left.(*ast.TableSource)
 	if !ok {

@@ -70,6 +70,11 @@ func (s source) find(pattern string, from int) int {
 	return from + loc[0]
 }
 
+// has reports whether a pattern matches outside quotes and comments.
+func (s source) has(pattern string) bool {
+	return regexp.MustCompile(`(?i)` + pattern).MatchString(s.bare)
+}
+
 // blankQuoted replaces what stands in quotes, backticks and comments by blanks of the same length.
 func blankQuoted(sql string) string {
 	out := []byte(sql)

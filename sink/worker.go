@@ -181,9 +181,9 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 	w.Gate.Lock()
 	defer w.Gate.Unlock()
 	var cleared Cleared
-	err := w.writer.try(ctx, func(ctx context.Context) (err error) {
+	err := w.writer.try(ctx, func(ctx context.Context) (_ bool, err error) {
 		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
-		return err
+		return false, err
 	})
 	if err != nil {
 		return err
@@ -337,7 +337,7 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 	if len(changes) == 0 {
 		return nil
 	}
-	return w.try(ctx, func(ctx context.Context) error {
+	return w.try(ctx, func(ctx context.Context) (bool, error) {
 		// A mark: instrumented builds, for tests, can kill, fail, delay or block the process at the edge that it names. Any other
 		// build has only the comment (integration/instrument).
 		//failpoint sink.before_write
@@ -348,14 +348,15 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 			if err == nil {
 				w.progress.applied.Add(uint64(len(changes)))
 			}
-			return err
+			return false, err
 		}
 		w.progress.applied.Add(uint64(len(changes) - len(partial.Rejected) - len(partial.Conflicts) - len(partial.Retry)))
 		if len(partial.Rejected)+len(partial.Conflicts) > 0 && failed != nil {
 			failed(partial)
 		}
+		gotOn := len(partial.Retry) < len(changes)
 		changes = partial.Retry
-		return partial.Cause
+		return gotOn, partial.Cause
 	})
 }
 
@@ -377,15 +378,16 @@ func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
 	return changes, nil
 }
 
-// try calls attempt until it returns nil, needs a person, or ctx ends.
-func (w *Writer) try(ctx context.Context, attempt func(context.Context) error) error {
+// try calls attempt until it returns nil, needs a person, or ctx ends. While attempts get on, each with a part, the next one follows
+// soon: a destination that refuses some documents of each request would else be waited for longer and longer.
+func (w *Writer) try(ctx context.Context, attempt func(context.Context) (gotOn bool, err error)) error {
 	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
 	failing := false
 	for {
 		if err := w.begin(); err != nil { // rule 6: checked immediately before each request
 			return fmt.Errorf("begin a write: %w", err)
 		}
-		err := attempt(ctx)
+		gotOn, err := attempt(ctx)
 		var stop *event.StopError
 		switch {
 		case err == nil:
@@ -404,6 +406,9 @@ func (w *Writer) try(ctx context.Context, attempt func(context.Context) error) e
 		}
 		failing = true
 		w.progress.failed(err)
+		if gotOn {
+			wait.Reset()
+		}
 		if err := wait.Wait(ctx); err != nil {
 			return err
 		}

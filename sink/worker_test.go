@@ -292,6 +292,32 @@ func TestWorkerRetriesOnlyWhatFailed(t *testing.T) {
 	})
 }
 
+// TestWorkerWaitsNoLongerWhileItGetsOn: each request is refused but for one document.
+func TestWorkerWaitsNoLongerWhileItGetsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batch []mapping.Change
+		for i := range 50 {
+			batch = append(batch, write(fmt.Sprint(i)))
+		}
+		b := newBench(t, script{1: batch}, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 50, InFlight: 1})
+		b.dest.takes = 0
+		b.dest.answer = func(changes []mapping.Change) error {
+			if len(changes) == 1 {
+				return nil
+			}
+			b.dest.written[changes[0].ID] = 1
+			return &sink.PartialError{Retry: changes[1:], Cause: errors.New("429")}
+		}
+		began := time.Now()
+		if err := b.worker.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 5*time.Second || len(b.dest.written) != 50 {
+			t.Errorf("%d of 50 documents after %s", len(b.dest.written), took)
+		}
+	})
+}
+
 func TestWorkerSetsRefusedDocumentsAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := write("c")

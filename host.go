@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// enoughFiles is the least limit of open files that is no reason for a warning. A node needs some for itself and a few for each source
+// and each mapping.
+const enoughFiles = 1024
+
+// madeIn is before any moment at which this program can run.
+var madeIn = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// checkClock refuses a clock that was never set: the versions of documents begin with the minutes since 2024, and would be below those
+// that were written before.
+func checkClock(now time.Time) error {
+	if now.Before(madeIn) {
+		return fmt.Errorf("the clock of this host says %s; set it", now.UTC().Format(time.DateTime))
+	}
+	return nil
+}
+
+// lookAtHost says what about this host will do harm later.
+func lookAtHost(data string) (warnings []string) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur < enoughFiles {
+		warnings = append(warnings, fmt.Sprintf("this process may open %d files (ulimit -n), which is too few for many mappings; want at least %d", files.Cur, enoughFiles))
+	}
+	if inMemory(data) {
+		warnings = append(warnings, fmt.Sprintf("node.data: %s is in memory (tmpfs): positions and configuration are lost at a reboot", data))
+	}
+	return warnings
+}
+
+// inMemory reports whether a folder, or the first above it that there is, is on a tmpfs.
+func inMemory(folder string) bool {
+	const tmpfs = 0x01021994 // TMPFS_MAGIC of statfs(2)
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return false
+	}
+	for {
+		var fs syscall.Statfs_t
+		if err := syscall.Statfs(folder, &fs); err == nil {
+			return fs.Type == tmpfs
+		}
+		above := filepath.Dir(folder)
+		if above == folder {
+			return false
+		}
+		folder = above
+	}
+}
