@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +57,9 @@ func (c *checker) wrong(what string, err error) {
 	var stop *event.StopError
 	if errors.As(err, &stop) {
 		line.Detail, line.Fix = stop.Reason, stop.Fix
+	}
+	if name, ok := strings.CutPrefix(what, "mapping."); ok {
+		line.Detail = strings.TrimPrefix(line.Detail, "mapping "+name+": ")
 	}
 	c.out.Lines = append(c.out.Lines, line)
 }

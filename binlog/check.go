@@ -200,7 +200,7 @@ func (c *checker) start(start string) {
 		err = checkGTIDs(c.identity, p.GTIDs)
 	}
 	if err != nil {
-		c.wrong("start", err.Error(), "")
+		c.wrong("start", strings.TrimPrefix(err.Error(), ErrReset.Error()+": "), "") // nothing was read yet
 		return
 	}
 	c.ok("start", start)
