@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // enoughFiles is the least limit of open files that is no reason for a warning. A node needs some for itself and a few for each source
@@ -52,5 +56,30 @@ func inMemory(folder string) bool {
 			return false
 		}
 		folder = above
+	}
+}
+
+// ignoreSignals keeps a node alive when its terminal closes, or whoever reads its log: SIGHUP and SIGPIPE would end it without handing
+// over. It returns what ends that.
+func ignoreSignals(log hclog.Logger) (stop func()) {
+	hangUps, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	signal.Notify(pipes, syscall.SIGPIPE) // the write fails instead
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-pipes:
+			case <-hangUps:
+				log.Info("SIGHUP changes nothing; canalgo apply FILE takes a changed file")
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangUps)
+		signal.Stop(pipes)
+		close(done)
 	}
 }

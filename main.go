@@ -22,6 +22,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second one ends the process at once
 	code := cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, program())
 	stop()
 	os.Exit(code)
@@ -51,6 +52,7 @@ func run(ctx context.Context, start cli.Start) error {
 		}
 		file.Node.Name = host
 	}
+	defer ignoreSignals(log)()
 	for _, warning := range append(file.Warnings, lookAtHost(file.Node.Data)...) {
 		log.Warn(warning)
 	}
