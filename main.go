@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"canalgo/cli"
+	"canalgo/event"
 	"canalgo/raftfsm"
 )
 
@@ -30,7 +31,7 @@ func main() {
 
 // program is what the command line works with.
 func program() cli.Program {
-	return cli.Program{Version: version, Run: run, Check: check, Token: token}
+	return cli.Program{Version: version, Run: run, Check: check, Token: token, Recover: recoverFolder}
 }
 
 // memoryLimit is what the garbage collector is told to stay below: the ring, four bulks of 4 MiB with their copies, and what
@@ -80,4 +81,10 @@ func token(data string) (string, error) {
 		return "", fmt.Errorf("data folder %s: there is no token yet; start the node first, or name its folder by -data", data)
 	}
 	return string(found.Secret), nil
+}
+
+// recoverFolder goes on with one data folder of a cluster that has lost the others.
+func recoverFolder(data string, yes bool) (cli.Remnant, error) {
+	r, err := raftfsm.Recover(data, event.EpochAt(time.Now())+1, yes) // above what was opened in this minute
+	return cli.Remnant{ClusterID: r.ClusterID, Node: r.NodeID, ServerID: r.ServerID, Servers: r.Servers, Term: r.Term, Index: r.Index, State: r.State}, err
 }

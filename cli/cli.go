@@ -34,6 +34,8 @@ type Program struct {
 	Run func(ctx context.Context, start Start) error
 	// Token returns the token that a data folder holds.
 	Token func(data string) (string, error)
+	// Recover looks at a data folder whose cluster has lost its majority; with yes it makes it that of a cluster of its own.
+	Recover func(data string, yes bool) (Remnant, error)
 	// Check tries everything that a file names.
 	Check func(ctx context.Context, file config.File) (Checked, error)
 }
@@ -88,6 +90,7 @@ const usage = `usage: canalgo -config FILE             run a node
   token [-data FOLDER]                  print what a further node needs
   leave                                 hand over, leave the cluster and stop
   remove NODE                           take a node out that is gone for good
+  recover [-data FOLDER] [-yes]         the majority's folders are gone: go on with this one, while it is stopped
   version                               print the version
 
 Flags of a node; they override [node] and [cluster] of the file:
@@ -152,7 +155,7 @@ func (i *invocation) commands() map[string]command {
 		"status": i.status, "check": i.check, "diff": i.diff, "apply": i.apply, "load": i.load, "quarantine": i.quarantine,
 		"pause":   func(ctx context.Context, args []string) error { return i.pause(ctx, "pause", args) },
 		"resume":  func(ctx context.Context, args []string) error { return i.pause(ctx, "resume", args) },
-		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind,
+		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind, "recover": i.recover,
 	}
 }
 

@@ -222,10 +222,14 @@ func (n *Node) Servers() []cluster.Server {
 	}
 	var servers []cluster.Server
 	for _, s := range r.GetConfiguration().Configuration().Servers {
-		servers = append(servers, cluster.Server{Name: serverName(string(s.ID)), ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+		servers = append(servers, server(s))
 	}
 	slices.SortFunc(servers, func(a, b cluster.Server) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return servers
+}
+
+func server(s raft.Server) cluster.Server {
+	return cluster.Server{Name: serverName(string(s.ID)), ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
 }
 
 // serverName returns the name in a server id.

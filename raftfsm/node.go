@@ -61,8 +61,9 @@ type Node struct {
 	stopped   chan struct{} // closed when raft is gone
 	stream    raft.StreamLayer
 	address   raft.ServerAddress
-	added     bool // the folder's newest configuration has this node
-	sole      bool // and no other voter
+	members   raft.Configuration // the folder's newest when it was opened
+	added     bool               // it has this node
+	sole      bool               // and no other voter
 	trans     *transport
 	written   atomic.Uint32 // the version in which this node wrote last, 0 before
 
@@ -169,11 +170,10 @@ func (n *Node) open(c Config) error {
 	if n.store, err = n.openChecked(); err != nil {
 		return err
 	}
-	configuration, err := verify(f, n.store, snapshots, m.Joined)
-	if err != nil {
+	if n.members, err = verify(f, n.store, snapshots, m.Joined); err != nil {
 		return err
 	}
-	if len(configuration.Servers) == 0 && c.Join {
+	if len(n.members.Servers) == 0 && c.Join {
 		if m, err = n.rejoin(c, m); err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (n *Node) open(c Config) error {
 	}
 	n.meta = m
 	voters := 0
-	for _, s := range configuration.Servers {
+	for _, s := range n.members.Servers {
 		if s.Suffrage == raft.Voter {
 			voters++
 		}
