@@ -1,6 +1,7 @@
 // Package api is a node's HTTP interface: the Server that answers and the Client that the commands use.
 //
 //	GET  /status               the report as JSON; ?format=text as the table for people
+//	GET  /health               200 while nothing is wrong, else 503 with a line for each problem
 //	GET  /healthz              200 while the process works
 //	GET  /readyz               200 while every source is read and nothing is stuck, else 503 with the reasons
 //	GET  /metrics              for Prometheus

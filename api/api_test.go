@@ -333,6 +333,28 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestHealth(t *testing.T) {
+	for _, c := range []struct {
+		report status.Report
+		code   int
+		want   string
+	}{
+		{status.Report{Healthy: true}, 200, "healthy\n"},
+		{status.Report{Problems: []string{"shop/orders does not get on:\nwrite", "4 documents are set aside"}}, 503,
+			"shop/orders does not get on: write\n4 documents are set aside\n"},
+	} {
+		response, err := http.Get("http://" + serve(t, &node{report: c.report}) + "/health")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != c.code || string(body) != c.want {
+			t.Errorf("%+v: %d %q, %v, want %d %q", c.report, response.StatusCode, body, err, c.code, c.want)
+		}
+	}
+}
+
 // TestRequests sends single requests and looks at the answer's code and text.
 func TestRequests(t *testing.T) {
 	n := &node{report: status.Report{Node: "n1"}}

@@ -88,12 +88,13 @@ func New(listener net.Listener, control Control, peers http.RoundTripper, logger
 	mux := http.NewServeMux()
 	mux.Handle("/status", methods{http.MethodGet: s.status})
 	mux.Handle("/healthz", methods{http.MethodGet: s.healthz})
+	mux.Handle("/health", methods{http.MethodGet: s.health})
 	mux.Handle("/readyz", methods{http.MethodGet: s.readyz})
 	mux.Handle("/metrics", methods{http.MethodGet: metrics.ServeHTTP})
 	mux.Handle("/v1/", s.local(s.atLeader(peers)))
 	mux.Handle("/v1/leave", s.local(methods{http.MethodPost: s.leave}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "no such page; there are /status, /healthz, /readyz, /metrics and /v1/")
+		fail(w, http.StatusNotFound, "no such page; there are /status, /health, /healthz, /readyz, /metrics and /v1/")
 	})
 	s.handler = mux
 	return s
@@ -264,6 +265,20 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, doneBody{Done: "the process works"})
+}
+
+// health gives what is wrong, a line each.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	report := s.control.Report(r.Context())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if report.Healthy {
+		fmt.Fprintln(w, "healthy")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	for _, problem := range report.Problems {
+		fmt.Fprintln(w, strings.Join(strings.Fields(problem), " "))
+	}
 }
 
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {

@@ -16,6 +16,7 @@ import (
 type reign struct {
 	term    cluster.Term
 	members *members
+	saving  saving
 }
 
 // lead does what only the leader does, until its term ends.
@@ -144,6 +145,10 @@ func (n *Node) savePositions(ctx context.Context, term cluster.Term) error {
 	n.mu.Unlock()
 	if len(saves) == 0 {
 		return nil
+	}
+	if x := n.reign.Load(); x != nil {
+		x.saving.set(time.Now())
+		defer x.saving.set(time.Time{})
 	}
 	//failpoint leader.before_save
 	if err := n.coord.Propose(ctx, term, cluster.SavePositions{Saves: saves}); err != nil {

@@ -42,7 +42,12 @@ type world struct {
 	cut     map[string]bool   // nodes that do not reach the destination
 	apart   map[string]bool   // nodes that do not reach the source
 	writes  []write
-	repeats int // writes at the version that the document had, or a lower one
+	repeats int           // writes at the version that the document had, or a lower one
+	silent  bool          // the source's stream says that its connection is gone
+	mute    bool          // the source's stream emits nothing
+	mapping chan struct{} // mapping waits for it when not nil
+	foreign event.Version // that every document has at the destination
+	indices chan struct{} // questions for an index wait for it when not nil
 }
 
 // A write is one document that arrived at the destination.
@@ -108,7 +113,7 @@ func (s source) Stream(ctx context.Context, _ string, from event.Position, want 
 			broken = errNoRoute
 		}
 		var document string
-		ready := at.Offset < uint64(len(s.log))
+		ready := at.Offset < uint64(len(s.log)) && !s.mute
 		if ready {
 			document = s.log[at.Offset]
 		}
@@ -145,11 +150,18 @@ func (s source) Rows(context.Context, event.TableName) (uint64, error) {
 }
 
 func (s source) Logs(context.Context) ([]node.LogFile, time.Duration, error) {
-	return []node.LogFile{{Name: "binlog.000001", Size: 1000}}, time.Hour, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []node.LogFile{{Name: "binlog.000001", Size: uint64(len(s.log))}}, time.Hour, nil
 }
 
 func (s source) Progress(string) node.SourceProgress {
-	return node.SourceProgress{Connected: true, Settled: true}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent {
+		return node.SourceProgress{Since: time.Now(), LastError: "silent for 3 s"}
+	}
+	return node.SourceProgress{Connected: true, Settled: s.foreign == 0}
 }
 
 var errLost = errors.New("purged")
@@ -184,9 +196,15 @@ func (decoder) Decode(events []event.Event) ([]event.Row, error) {
 	return rows, nil
 }
 
-type rule struct{}
+type rule struct{ *world }
 
-func (rule) Map(rows []event.Row) ([]mapping.Change, error) {
+func (r rule) Map(rows []event.Row) ([]mapping.Change, error) {
+	r.mu.Lock()
+	blocked := r.mapping
+	r.mu.Unlock()
+	if blocked != nil {
+		<-blocked
+	}
 	var out []mapping.Change
 	for i := range rows {
 		if rows[i].After[0] == truncate {
@@ -229,6 +247,10 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 	defer d.mu.Unlock()
 	var partial sink.PartialError
 	for _, c := range changes {
+		if d.foreign > 0 {
+			partial.Conflicts = append(partial.Conflicts, sink.Conflict{Change: c, Has: d.foreign})
+			continue
+		}
 		if c.ID == d.refuse {
 			partial.Rejected = append(partial.Rejected, sink.Rejection{Change: c, Reason: "strict"})
 			continue
@@ -239,7 +261,7 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 		}
 		d.docs[c.ID] = max(d.docs[c.ID], c.Version)
 	}
-	if len(partial.Rejected) > 0 {
+	if len(partial.Rejected)+len(partial.Conflicts) > 0 {
 		return &partial
 	}
 	return nil
@@ -276,7 +298,17 @@ func (d destination) Limits() sink.Limits {
 	return sink.Limits{BulkBytes: 1 << 20, BulkDocs: 100, InFlight: 2, Linger: time.Millisecond}
 }
 
-func (d destination) IndexUUID(context.Context, string) (string, error) {
+func (d destination) IndexUUID(ctx context.Context, _ string) (string, error) {
+	d.mu.Lock()
+	blocked := d.indices
+	d.mu.Unlock()
+	if blocked != nil {
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-blocked:
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.index, nil
@@ -304,7 +336,7 @@ func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	return destination(p), nil
 }
 func (p parts) Mapping(string, cluster.MappingConfig, cluster.SourceConfig) (node.Mapping, error) {
-	return rule{}, nil
+	return rule{p.world}, nil
 }
 func (p parts) Decoder() sink.Decoder { return decoder{} }
 

@@ -3,49 +3,73 @@ package node
 import (
 	"fmt"
 
+	"canalgo/sink"
 	"canalgo/status"
 )
 
 // problems says in sentences what is wrong and what to do.
 func problems(r status.Report) []string {
 	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if r.Leader == "" {
-		out = append(out, "there is no leader: nothing is read or written")
+		say("there is no leader: nothing is read or written")
 	}
 	for _, s := range r.Sources {
-		switch s.State {
-		case status.SourceStopped, status.SourceConnecting:
-			if s.LastError != "" {
-				out = append(out, fmt.Sprintf("source %s is %s: %s", s.Name, s.State, s.LastError))
-			}
+		switch {
+		case (s.State == status.SourceStopped || s.State == status.SourceConnecting) && s.LastError != "":
+			say("source %s is %s: %s", s.Name, s.State, s.LastError)
+		case s.Stall != nil:
+			say("source %s does not get on: %s", s.Name, stallText(s.Stall))
 		}
 		if s.SecondsUntilPurge != nil && *s.SecondsUntilPurge < 3600 {
-			out = append(out, fmt.Sprintf("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60))
+			say("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60)
 		}
 	}
 	for _, node := range r.Nodes {
-		switch node.State {
-		case status.NodeUnreachable:
-			out = append(out, fmt.Sprintf("node %s does not answer: %s; start it again, or canalgo remove %s", node.Name, node.LastError, node.Name))
-		case status.NodeNoLease:
-			if r.Leader != "" {
-				out = append(out, fmt.Sprintf("node %s has no lease: the leader does not hear it; it begins no write", node.Name))
-			}
+		switch {
+		case node.State == status.NodeUnreachable:
+			say("node %s does not answer: %s; start it again, or canalgo remove %s", node.Name, node.LastError, node.Name)
+		case node.State == status.NodeNoLease && r.Leader != "":
+			say("node %s has no lease: the leader does not hear it; it begins no write", node.Name)
+		}
+		if node.Stall != nil {
+			say("leader %s does not get on: %s", node.Name, stallText(node.Stall))
 		}
 	}
 	for _, d := range r.Duties {
 		switch {
 		case d.Stage.Stuck():
-			out = append(out, fmt.Sprintf("%s is %s: %s", d.ID, d.Stage, d.LastError))
+			say("%s is %s: %s", d.ID, d.Stage, d.LastError)
 		case d.Stage == status.Waiting && d.LastError != "":
-			out = append(out, fmt.Sprintf("%s waits for %s: %s", d.ID, d.WaitingFor, d.LastError))
+			say("%s waits for %s: %s", d.ID, d.WaitingFor, d.LastError)
+		case d.Stall != nil:
+			say("%s does not get on: %s", d.ID, stallText(d.Stall))
 		}
 		if d.QuarantineLimit > 0 && d.Quarantine >= d.QuarantineLimit/2 {
-			out = append(out, fmt.Sprintf("%s has %d documents set aside, and stops when more than %d would be: mend the cause, then canalgo quarantine retry all", d.ID, d.Quarantine, d.QuarantineLimit))
+			say("%s has %d documents set aside, and stops when more than %d would be: mend the cause, then canalgo quarantine retry all", d.ID, d.Quarantine, d.QuarantineLimit)
 		}
 	}
 	if r.Quarantine > 0 {
-		out = append(out, fmt.Sprintf("%d documents are set aside: canalgo quarantine ls", r.Quarantine))
+		say("%d documents are set aside: canalgo quarantine ls", r.Quarantine)
 	}
 	return out
+}
+
+// hints say what a step waits for.
+var hints = map[string]string{
+	"source":                   "the server has not answered",
+	stepRead:                   "the server has more, and nothing of it comes",
+	stepFeed:                   "what was read does not get to the node that writes it, or its acknowledgement not back",
+	string(sink.Mapping):       "a batch is still decoded and mapped",
+	string(sink.Writing):       "the destination has not answered",
+	string(sink.Acknowledging): "what was written is not acknowledged",
+	stepSave:                   "the disk of this node, or those of a majority, take no entry",
+}
+
+func stallText(s *status.Stall) string {
+	hint, ok := hints[s.Step]
+	if !ok {
+		hint = "it waits for that"
+	}
+	return fmt.Sprintf("%s, %s for %s", s.Step, hint, status.Seconds(s.Seconds))
 }

@@ -140,6 +140,7 @@ func mergeDuty(id, node string, reports map[string]status.Report, led status.Rep
 	if node != "" && !known {
 		out.Stage, out.WaitingFor = status.Waiting, "node "+node+", which does not answer"
 	}
+	out.Stall = stallOfDuty(out, at)
 	if ledOK {
 		out.LagSeconds, out.LagBytes = at.LagSeconds, at.LagBytes
 		out.Position, out.Version = at.Position, at.Version // its log is the newest
@@ -159,6 +160,9 @@ func (n *Node) localReport() status.Report {
 	v, _ := n.coord.View()
 	self := status.Node{Name: n.cfg.ID, Address: n.cfg.Self.Address, HTTP: n.cfg.Self.HTTP, Version: n.cfg.Version, Started: n.began, State: status.NodeWorks,
 		Leads: v.Leading, Term: uint64(v.Term), Applied: v.Applied, StateHash: v.Hash(), LeaseSeconds: max(0, n.lease.left(n.cfg.Clock()).Seconds())}
+	if x := n.reign.Load(); x != nil {
+		self.Stall = x.saving.stall()
+	}
 	switch {
 	case n.draining.Err() != nil:
 		self.State = status.NodeDrains
@@ -196,8 +200,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-func (n *Node) reportSource(v cluster.View, name string) status.Source {
-	out := status.Source{Name: name, Epoch: v.Sources[name].Epoch, State: status.SourceConnecting, Since: n.began}
+func (n *Node) reportSource(v cluster.View, name string) (out status.Source) {
+	out = status.Source{Name: name, Epoch: v.Sources[name].Epoch, State: status.SourceConnecting, Since: n.began}
 	s := n.source(name)
 	if s == nil {
 		return out
@@ -215,6 +219,7 @@ func (n *Node) reportSource(v cluster.View, name string) status.Source {
 	}
 	slices.SortFunc(out.CatchUps, func(a, b status.CatchUp) int { return strings.Compare(a.Duty, b.Duty) })
 	out.CaughtUp = s.caughtUp
+	defer func() { out.Stall = s.stall(out) }()
 	if s.source == nil || s.session == nil {
 		s.retention(s.oldest(v), &out)
 		return out
@@ -300,20 +305,27 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	n.mu.Lock()
 	r, s := n.duties[id], n.sources[id.Source]
 	n.mu.Unlock()
+	var led status.Duty
 	if id.Kind == cluster.Stream && s != nil {
 		reportLag(&out, s, id, s.position(id, d.Position))
+		led.Stall = s.stallOf(id)
 	}
 	if r == nil {
+		out.Stall = led.Stall
 		return out
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out.Stage, out.Since, out.WaitingFor, out.LastError, out.ErrorTime = r.stage, r.since, r.waiting, r.err, r.errTime
+	if out.Stage == status.Waiting {
+		out.Stall = stalled(out.WaitingFor, time.Since(out.Since))
+	}
 	p := r.before
 	if r.worker != nil {
 		now := r.worker.Progress()
 		p = sum(r.before, now)
 		stageOfWorker(&out, now)
+		out.Stall = stallOfDuty(out, led)
 	}
 	if r.mapping != nil {
 		out.Counters.NulledDates = r.mapping.Nulled()
@@ -331,7 +343,10 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 
 // stageOfWorker says what a running worker does.
 func stageOfWorker(out *status.Duty, p sink.Progress) {
-	out.Since = p.Since
+	out.Since, out.IdleSeconds = p.Since, time.Since(p.Moved).Seconds()
+	if p.Step != "" {
+		out.Stall = stalled(string(p.Step), time.Since(p.StepSince))
+	}
 	switch p.Stage {
 	case sink.Failing:
 		out.Stage, out.WaitingFor, out.LastError, out.ErrorTime = status.Waiting, "the destination", p.LastError, p.ErrorTime

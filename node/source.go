@@ -45,6 +45,7 @@ type sourceRun struct {
 	catchUps map[cluster.DutyID]catchUp
 	caughtUp uint64 // catch-ups that have ended
 	kick     chan struct{}
+	watched  watched
 
 	tables   map[string]event.TableName // of the mappings, in the configuration of version tablesOf
 	tablesOf uint64
@@ -92,6 +93,7 @@ func (s *sourceRun) run(ctx context.Context) {
 	}
 	s.source = source
 	go s.watchFiles(ctx)
+	go s.watch(ctx)
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for ctx.Err() == nil {
 		err := s.follow(ctx)

@@ -15,6 +15,7 @@ type bundle struct {
 	bytes    int
 	seq      uint64    // the last batch whose changes are all in this bundle or earlier ones; 0: none ends here
 	opened   time.Time // when its first change came
+	taken    time.Time // when it was handed out to be written
 	after    []*bundle // bundles in flight that touch one of its documents
 	written  bool      // the destination answered for every change
 	pending  []Conflict
@@ -122,7 +123,7 @@ func (q *queue) take(ctx context.Context) (*bundle, error) {
 		lingers, ready := q.ready()
 		if ready {
 			b := q.open
-			b.after = nil
+			b.after, b.taken = nil, time.Now()
 			q.open = newBundle()
 			q.flight = append(q.flight, b)
 			q.writing++
@@ -249,4 +250,19 @@ func (q *queue) inFlight() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.writing
+}
+
+// waits returns since when the oldest request is under way, and since when the oldest answer cannot be judged; zero where there is none.
+func (q *queue) waits() (written, judged time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.flight {
+		switch {
+		case !b.written && written.IsZero():
+			written = b.taken
+		case b.written && len(b.pending) > 0 && judged.IsZero():
+			judged = b.answered
+		}
+	}
+	return written, judged
 }

@@ -18,6 +18,16 @@ const (
 	Failing                  // a write is tried again and again
 )
 
+// Step is a part of a worker's work.
+type Step string
+
+// The steps in which a worker can be held up. While none of them is under way it waits for its feed.
+const (
+	Mapping       Step = "map"         // a batch is decoded and mapped
+	Writing       Step = "write"       // the destination has not answered
+	Acknowledging Step = "acknowledge" // the destination has answered, and nobody can tell yet what that means, or the feed takes no word
+)
+
 // Progress is what a worker did and does. The counters count since it began.
 type Progress struct {
 	Stage     Stage
@@ -25,6 +35,10 @@ type Progress struct {
 	LastError string    // "" while all is well and was
 	ErrorTime time.Time // of LastError
 	InFlight  int
+
+	Step      Step      // what is under way for the longest; "" while it only waits for its feed
+	StepSince time.Time // of Step
+	Moved     time.Time // when it last took, wrote or acknowledged a batch
 
 	Read    uint64         // rows
 	Applied uint64         // documents that the destination confirmed
@@ -43,6 +57,9 @@ type progress struct {
 	err     string
 	errTime time.Time
 	end     event.Position
+	moved   time.Time
+	mapping time.Time // since when a batch is mapped; zero while none is
+	acking  time.Time // since when the feed is told; zero while it is not
 }
 
 func (p *progress) enter(s Stage) {
@@ -53,10 +70,46 @@ func (p *progress) enter(s Stage) {
 	}
 }
 
-func (p *progress) reached(end event.Position) {
+// took notes a batch that was taken from the feed, and is now mapped.
+func (p *progress) took(end event.Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end = end
+	p.moved = time.Now()
+	p.mapping = p.moved
+}
+
+// mapped notes that the batch is.
+func (p *progress) mapped() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mapping = time.Time{}
+}
+
+// acknowledges notes that the feed is told of what is written, and acknowledged that it has taken that.
+func (p *progress) acknowledges() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acking = time.Now()
+}
+
+func (p *progress) acknowledged() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved, p.acking = time.Now(), time.Time{}
+}
+
+// step returns what is under way for the longest, given what the queue says.
+func (p *progress) step(written, judged time.Time) (step Step, since time.Time) {
+	for _, s := range []struct {
+		step  Step
+		since time.Time
+	}{{Mapping, p.mapping}, {Writing, written}, {Acknowledging, judged}, {Acknowledging, p.acking}} {
+		if !s.since.IsZero() && (since.IsZero() || s.since.Before(since)) {
+			step, since = s.step, s.since
+		}
+	}
+	return step, since
 }
 
 func (p *progress) failed(err error) {
@@ -69,11 +122,18 @@ func (p *progress) failed(err error) {
 
 func (p *progress) recovered() { p.enter(Reading) }
 
-func (p *progress) snapshot(inFlight int) Progress {
+func (p *progress) snapshot(q *queue) Progress {
+	var inFlight int
+	var written, judged time.Time
+	if q != nil {
+		inFlight = q.inFlight()
+		written, judged = q.waits()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := Progress{Stage: p.stage, Since: p.since, LastError: p.err, ErrorTime: p.errTime, InFlight: inFlight,
+	out := Progress{Stage: p.stage, Since: p.since, LastError: p.err, ErrorTime: p.errTime, InFlight: inFlight, Moved: p.moved,
 		Read: p.read.Load(), Applied: p.applied.Load(), Older: p.older.Load(), Aside: p.aside.Load(), Retries: p.retries.Load(), Reached: p.end}
+	out.Step, out.StepSince = p.step(written, judged)
 	if out.Stage == Reading && inFlight > 0 {
 		out.Stage = Working
 	}

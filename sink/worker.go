@@ -92,6 +92,7 @@ type Worker struct {
 func NewWorker(p Parts, l Limits) *Worker {
 	w := &Worker{Parts: p, queue: newQueue(l.BulkBytes, l.BulkDocs, l.Linger), senders: l.InFlight}
 	w.progress.enter(Reading)
+	w.progress.moved = time.Now()
 	w.writer = &Writer{sink: p.Sink, begin: p.Begin, log: p.Log, progress: &w.progress}
 	return w
 }
@@ -135,7 +136,7 @@ func (w *Worker) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("next batch: %w", err)
 		}
-		w.progress.reached(batch.End)
+		w.progress.took(batch.End)
 		rows, err := w.Decoder.Decode(batch.Events) // here, not on the leader
 		if err != nil {
 			return fmt.Errorf("decode after %s: %w", batch.End, err)
@@ -144,6 +145,7 @@ func (w *Worker) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("map after %s: %w", batch.End, err)
 		}
+		w.progress.mapped()
 		w.progress.read.Add(uint64(len(rows)))
 		if err := w.write(ctx, changes, batch.Seq); err != nil {
 			return fmt.Errorf("write after %s: %w", batch.End, err)
@@ -308,7 +310,7 @@ func (w *Worker) acknowledge(ctx context.Context) error {
 }
 
 // Progress returns what the worker does now.
-func (w *Worker) Progress() Progress { return w.progress.snapshot(w.queue.inFlight()) }
+func (w *Worker) Progress() Progress { return w.progress.snapshot(w.queue) }
 
 // A Writer writes changes to a sink and retries what is worth it: the one retry loop of the write path.
 type Writer struct {
@@ -326,7 +328,7 @@ func NewWriter(s Sink, begin func() error, log hclog.Logger) *Writer {
 }
 
 // Progress returns what the writer does now.
-func (w *Writer) Progress() Progress { return w.progress.snapshot(0) }
+func (w *Writer) Progress() Progress { return w.progress.snapshot(nil) }
 
 // Write writes until the destination has answered for each change, or ctx ends. failed is given what it refused for good.
 func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed func(*PartialError)) error {

@@ -46,6 +46,8 @@ var (
 	descSourceRing    = describe("source_ring_bytes", "Bytes of events held in memory.", "source")
 	descSourceCatchUp = describe("source_catch_ups", "Private streams of duties that fell behind.", "source")
 
+	descSourceStall = describe("source_stall_seconds", "For how long a step of reading that is due has not got on.", "source", "step")
+
 	descSourceCaught = describe("source_catch_ups_ended_total", "Catch-ups that have ended.", "source")
 
 	descSourceXA = describe("source_xa_open", "XA transactions with rows of mapped tables that are prepared and not ended.", "source")
@@ -54,6 +56,7 @@ var (
 	descNodeApplied = describe("node_applied_index", "Index of the newest log entry that the node has applied.", "node")
 	descNodeLease   = describe("node_lease_seconds", "How much of the node's lease is left.", "node")
 	descNodeDuties  = describe("node_duties", "Duties that the node does.", "node")
+	descNodeStall   = describe("node_stall_seconds", "For how long a step of the leader that is due has not got on.", "node", "step")
 	descTolerates   = describe("tolerates_failures", "How many nodes can fail before there is no majority left.")
 
 	descDutyStage    = describe("duty_stage", "1 for the stage that the duty is in.", "duty", "stage")
@@ -66,6 +69,7 @@ var (
 	descDutyRetries  = describe("duty_retries_total", "Requests that were sent again.", "duty")
 	descDutyNulled   = describe("duty_nulled_dates_total", "Zero dates that were written as null.", "duty")
 	descDutyInFlight = describe("duty_in_flight", "Requests on the way to the destination.", "duty")
+	descDutyStall    = describe("duty_stall_seconds", "For how long a step of the duty that is due has not got on.", "duty", "step")
 	descDutyAside    = describe("duty_quarantine_documents", "Documents of the mapping that are set aside.", "duty")
 	descDutyMaxAside = describe("duty_quarantine_limit", "Documents of the mapping that may be set aside before it stops.", "duty")
 	descLoadRows     = describe("load_rows", "Rows that the load has written.", "duty")
@@ -102,7 +106,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, d := range r.Duties {
 		duties[d.Node]++
 	}
+	stall := func(d *prometheus.Desc, s *Stall, of string) {
+		if s != nil {
+			gauge(d, s.Seconds, of, s.Step)
+		}
+	}
 	for _, n := range r.Nodes {
+		stall(descNodeStall, n.Stall, n.Name)
 		gauge(descNodeState, 1, n.Name, string(n.State))
 		gauge(descNodeDuties, float64(duties[n.Name]), n.Name)
 		if n.State != NodeUnreachable {
@@ -111,6 +121,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	for _, s := range r.Sources {
+		stall(descSourceStall, s.Stall, s.Name)
 		gauge(descSourceState, 1, s.Name, string(s.State))
 		if s.LagSeconds != nil {
 			gauge(descSourceLag, *s.LagSeconds, s.Name)
@@ -138,6 +149,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descSourceXA, float64(open), s.Name)
 	}
 	for _, d := range r.Duties {
+		stall(descDutyStall, d.Stall, d.ID)
 		gauge(descDutyStage, 1, d.ID, string(d.Stage))
 		if d.LagSeconds != nil {
 			gauge(descDutyLag, *d.LagSeconds, d.ID)

@@ -57,6 +57,13 @@ type Node struct {
 	Applied      uint64    `json:"applied"`
 	StateHash    string    `json:"state_hash,omitempty"` // of the state at Applied
 	LeaseSeconds float64   `json:"lease_seconds"`        // how much is left
+	Stall        *Stall    `json:"stall,omitempty"`      // of what the leader does for all
+}
+
+// A Stall is a step that is due and has not got on for some time.
+type Stall struct {
+	Step    string  `json:"step"` // "source", "read", "feed", "map", "write", "acknowledge", "save position", or what is waited for
+	Seconds float64 `json:"seconds"`
 }
 
 // SourceState says what a source does.
@@ -77,6 +84,7 @@ type Source struct {
 	Name      string      `json:"name"`
 	State     SourceState `json:"state"`
 	Since     time.Time   `json:"since,omitzero"` // of State
+	Stall     *Stall      `json:"stall,omitempty"`
 	LastError string      `json:"last_error,omitempty"`
 	ErrorTime time.Time   `json:"error_time,omitzero"`
 	Server    Server      `json:"server"`
@@ -153,6 +161,8 @@ type Duty struct {
 	Stage         Stage     `json:"stage"`
 	WaitingFor    string    `json:"waiting_for,omitempty"`
 	Since         time.Time `json:"since,omitzero"` // of Stage
+	Stall         *Stall    `json:"stall,omitempty"`
+	IdleSeconds   float64   `json:"idle_seconds"` // since it last took, wrote or acknowledged something
 	LastError     string    `json:"last_error,omitempty"`
 	ErrorTime     time.Time `json:"error_time,omitzero"`
 	Position      string    `json:"position,omitempty"` // saved: the destination has everything before it

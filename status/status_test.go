@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -142,6 +143,10 @@ func TestSeconds(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	r := report()
+	r.Nodes = append(r.Nodes, status.Node{Name: "n9", Stall: &status.Stall{Step: "save position", Seconds: 7}})
+	r.Sources[0].Stall = &status.Stall{Step: "read", Seconds: 8}
+	r.Duties[0].Stall = &status.Stall{Step: "write", Seconds: 9}
+	r.Duties[0].Quarantine, r.Duties[0].QuarantineLimit = 3, 4
 	families, err := status.NewRegistry(func() status.Report { return r }).Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -172,11 +177,18 @@ func TestMetrics(t *testing.T) {
 		"canalgo_duty_lag_seconds|shop/orders":        125,
 		"canalgo_duty_applied_total|shop/orders":      9,
 		"canalgo_duty_older_total|shop/orders":        1,
+		"canalgo_node_stall_seconds|n9|save position": 7,
+		"canalgo_source_stall_seconds|shop|read":      8,
 		"canalgo_load_rows|shop/orders#load":          1234567,
 		"canalgo_load_rows_estimate|shop/orders#load": 2469134,
 	} {
 		if got, ok := values[name]; !ok || got != want {
 			t.Errorf("%s: got %v (there: %v), want %v", name, got, ok, want)
+		}
+	}
+	for metric, want := range map[string]float64{"canalgo_duty_stall_seconds|%s|write": 9, "canalgo_duty_quarantine_documents|%s": 3, "canalgo_duty_quarantine_limit|%s": 4} {
+		if name := fmt.Sprintf(metric, r.Duties[0].ID); values[name] != want {
+			t.Errorf("%s: got %v, want %v", name, values[name], want)
 		}
 	}
 	if _, ok := values["canalgo_source_seconds_until_purge|shop"]; ok {
