@@ -301,11 +301,13 @@ func (w *Worker) acknowledge(ctx context.Context) error {
 	w.acks.Lock()
 	defer w.acks.Unlock()
 	if seq := w.queue.acknowledge(); seq > 0 {
+		w.progress.acknowledges()
 		//failpoint worker.before_ack
 		if err := w.Feed.Ack(ctx, seq); err != nil {
 			return fmt.Errorf("ack: %w", err)
 		}
 	}
+	w.progress.acknowledged()
 	return nil
 }
 
