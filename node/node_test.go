@@ -42,12 +42,13 @@ type world struct {
 	cut     map[string]bool   // nodes that do not reach the destination
 	apart   map[string]bool   // nodes that do not reach the source
 	writes  []write
-	repeats int           // writes at the version that the document had, or a lower one
-	silent  bool          // the source's stream says that its connection is gone
-	mute    bool          // the source's stream emits nothing
-	mapping chan struct{} // mapping waits for it when not nil
-	foreign event.Version // that every document has at the destination
-	indices chan struct{} // questions for an index wait for it when not nil
+	repeats int            // writes at the version that the document had, or a lower one
+	files   []node.LogFile // of the server, when not nil
+	silent  bool           // the source's stream says that its connection is gone
+	mute    bool           // the source's stream emits nothing
+	mapping chan struct{}  // mapping waits for it when not nil
+	foreign event.Version  // that every document has at the destination
+	indices chan struct{}  // questions for an index wait for it when not nil
 }
 
 // A write is one document that arrived at the destination.
@@ -152,7 +153,10 @@ func (s source) Rows(context.Context, event.TableName) (uint64, error) {
 func (s source) Logs(context.Context) ([]node.LogFile, time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return []node.LogFile{{Name: "binlog.000001", Size: uint64(len(s.log))}}, time.Hour, nil
+	if s.files != nil {
+		return s.files, 10 * time.Minute, nil
+	}
+	return []node.LogFile{{Name: "binlog.000001", Size: uint64(len(s.log))}}, 10 * time.Minute, nil
 }
 
 func (s source) Progress(string) node.SourceProgress {

@@ -21,8 +21,8 @@ func problems(r status.Report) []string {
 		case s.Stall != nil:
 			say("source %s does not get on: %s", s.Name, stallText(s.Stall))
 		}
-		if s.SecondsUntilPurge != nil && *s.SecondsUntilPurge < 3600 {
-			say("source %s deletes a binary log that is still needed within %.0f minutes: raise binlog_expire_logs_seconds", s.Name, *s.SecondsUntilPurge/60)
+		if text := purgeText(s); text != "" {
+			say("%s", text)
 		}
 	}
 	for _, node := range r.Nodes {
@@ -72,4 +72,23 @@ func stallText(s *status.Stall) string {
 		hint = "it waits for that"
 	}
 	return fmt.Sprintf("%s, %s for %s", s.Step, hint, status.Seconds(s.Seconds))
+}
+
+// purgeText warns while the server still keeps what is needed, in three degrees.
+func purgeText(s status.Source) string {
+	const fix = "let what holds it catch up (canalgo status), or raise binlog_expire_logs_seconds"
+	left := 1.0
+	if s.SecondsUntilPurge != nil && s.RetentionSeconds != nil {
+		left = *s.SecondsUntilPurge / *s.RetentionSeconds
+	}
+	switch {
+	case left < 0.2:
+		return fmt.Sprintf("source %s loses rows soon: it needs %s, and the server deletes that in %s; %s", s.Name, s.Needed, status.Seconds(*s.SecondsUntilPurge), fix)
+	case s.PurgeNear:
+		return fmt.Sprintf("source %s may lose rows: it needs %s, one of the server's two oldest logs, and others were deleted lately; %s, and let nobody purge", s.Name, s.Needed, fix)
+	case left < 0.5:
+		return fmt.Sprintf("source %s needs %s, which the server deletes in %s, of the %s that it keeps one; %s", s.Name, s.Needed,
+			status.Seconds(*s.SecondsUntilPurge), status.Seconds(*s.RetentionSeconds), fix)
+	}
+	return ""
 }

@@ -265,36 +265,6 @@ func (s *sourceRun) lagSeconds(p event.Position, progress SourceProgress) float6
 	return max(0, time.Since(p.Time).Seconds())
 }
 
-// bytesBehind is how much of the server's log lies behind a position. s.mu is held.
-func (s *sourceRun) bytesBehind(p event.Position) (uint64, bool) {
-	var bytes uint64
-	found := false
-	for _, f := range s.files {
-		switch {
-		case f.Name == p.File:
-			found = true
-			bytes += f.Size - min(f.Size, p.Offset)
-		case found:
-			bytes += f.Size
-		}
-	}
-	return bytes, found
-}
-
-// retention says how many files lie between what the server keeps and the oldest place that is needed. s.mu is held.
-func (s *sourceRun) retention(oldest event.Position, out *status.Source) {
-	for i, f := range s.files {
-		if f.Name != oldest.File {
-			continue
-		}
-		out.FilesUntilPurge = &i
-		if s.keeps > 0 && !oldest.Time.IsZero() && i < len(s.files)-1 {
-			left := max(0, (s.keeps - time.Since(oldest.Time)).Seconds())
-			out.SecondsUntilPurge = &left
-		}
-	}
-}
-
 func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	d := v.Duties[id]
 	out := status.Duty{ID: id.String(), Kind: string(id.Kind), Node: d.Assignment.Node, Epoch: uint64(d.Assignment.Epoch),

@@ -40,8 +40,7 @@ type sourceRun struct {
 	errTime  time.Time
 	lost     bool // the position is lost: only a load helps
 	server   Server
-	files    []LogFile
-	keeps    time.Duration
+	files    files
 	catchUps map[cluster.DutyID]catchUp
 	caughtUp uint64 // catch-ups that have ended
 	kick     chan struct{}
@@ -385,22 +384,4 @@ func (s *sourceRun) reached() map[cluster.DutyID]event.Position {
 		out[id] = f.Position()
 	}
 	return out
-}
-
-// watchFiles keeps the list of the server's binary logs, for lag and retention.
-func (s *sourceRun) watchFiles(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
-		if files, keeps, err := s.source.Logs(ctx); err == nil {
-			s.mu.Lock()
-			s.files, s.keeps = files, keeps
-			s.mu.Unlock()
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

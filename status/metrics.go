@@ -39,6 +39,7 @@ var (
 	descSourceBytes   = describe("source_lag_bytes", "Bytes of the server's log that are not yet read.", "source")
 	descSourceFiles   = describe("source_files_until_purge", "Files between the oldest on the server and the oldest needed.", "source")
 	descSourcePurge   = describe("source_seconds_until_purge", "Time until the server deletes a file that is needed.", "source")
+	descSourceKeeps   = describe("source_retention_seconds", "How long the server keeps a file that it has ended.", "source")
 	descSourceEvents  = describe("source_events_total", "Rows and statement events that were read.", "source")
 	descSourceRead    = describe("source_read_bytes_total", "Bytes that were read.", "source")
 	descSourceFilter  = describe("source_filtered_events_total", "Rows events of tables that nobody wants.", "source")
@@ -134,6 +135,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		if s.SecondsUntilPurge != nil {
 			gauge(descSourcePurge, *s.SecondsUntilPurge, s.Name)
+		}
+		if s.RetentionSeconds != nil {
+			gauge(descSourceKeeps, *s.RetentionSeconds, s.Name)
 		}
 		counter(descSourceEvents, s.EventsRead, s.Name)
 		counter(descSourceRead, s.BytesRead, s.Name)

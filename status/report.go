@@ -100,6 +100,9 @@ type Source struct {
 	// FilesUntilPurge is how many files lie between the oldest that the server keeps and the oldest that a duty needs.
 	FilesUntilPurge   *int      `json:"files_until_purge,omitempty"`
 	SecondsUntilPurge *float64  `json:"seconds_until_purge,omitempty"` // until the server deletes a file that a duty needs
+	RetentionSeconds  *float64  `json:"retention_seconds,omitempty"`   // for how long the server keeps a file that it has ended
+	Needed            string    `json:"needed,omitempty"`              // the oldest file that a duty needs, when the server has ended it
+	PurgeNear         bool      `json:"purge_near,omitempty"`          // Needed is one of the two oldest, and old ones were deleted lately
 	EventsRead        uint64    `json:"events_read"`
 	BytesRead         uint64    `json:"bytes_read"`
 	RowsFiltered      uint64    `json:"rows_filtered"` // rows events of tables that nobody wants
