@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -98,4 +100,71 @@ sql = "select id as _id from shop.orders"
 	if got := check(); !strings.HasPrefix(got, want) || strings.Contains(got, canary) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+}
+
+// TestTableOfBadInput holds docs/bad-input.md against what is there: each number once, with tests and folders that exist.
+func TestTableOfBadInput(t *testing.T) {
+	doc, err := os.ReadFile("docs/bad-input.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := testNames(t)
+	rows := make(map[string]string)
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.SplitN(line, "|", 5)
+		if len(cells) < 5 || !strings.HasPrefix(cells[1], " B") {
+			continue
+		}
+		id, shown := strings.TrimSpace(cells[1]), cells[3]
+		if rows[id] != "" {
+			t.Errorf("%s stands there twice", id)
+		}
+		rows[id] = shown
+		names := strings.Split(shown, "`")
+		if len(names) < 3 && !strings.Contains(shown, "not applicable: ") {
+			t.Errorf("%s is shown by nothing", id)
+		}
+		for i := 1; i < len(names); i += 2 {
+			found, err := filepath.Glob(names[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) == 0 && !tests[names[i]] {
+				t.Errorf("%s: there is no %s", id, names[i])
+			}
+		}
+	}
+	for n := 1; n <= 76; n++ {
+		if rows[fmt.Sprintf("B%d", n)] == "" {
+			t.Errorf("B%d is missing", n)
+		}
+	}
+	for _, dir := range []string{"testdata/badinput", "integration/testdata/badinput"} {
+		golden.Each(t, dir, func(t *testing.T, c golden.Case) {
+			var n int
+			if _, err := fmt.Sscanf(c.Name, "B%02d-", &n); err == nil && !strings.Contains(rows[fmt.Sprintf("B%d", n)], fmt.Sprintf("`%s/B%02d", dir, n)) {
+				t.Errorf("B%d does not name %s", n, c.Name)
+			}
+		})
+	}
+}
+
+// testNames returns the tests and fuzz targets of all packages.
+func testNames(t *testing.T) map[string]bool {
+	names := make(map[string]bool)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(data, -1) {
+			names[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }

@@ -169,6 +169,17 @@ func TestWriteHalvesWhatIsTooLarge(t *testing.T) {
 	}
 }
 
+// TestRedirectsAreNotFollowed: an address is only what the file names.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	s := serve(t, map[string]http.HandlerFunc{
+		"/":       func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/secret", http.StatusFound) },
+		"/secret": func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") },
+	})
+	if version, err := s.Ping(t.Context()); err == nil {
+		t.Errorf("version %q", version)
+	}
+}
+
 func TestPingRefusesAnotherMajorVersion(t *testing.T) {
 	s := serve(t, map[string]http.HandlerFunc{"/": says(`{"version":{"number":"8.11.1","build_flavor":"default"},"tagline":"You Know, for Search"}`)})
 	var stop *event.StopError
