@@ -258,7 +258,9 @@ func (s *scanner) quoted(quote byte) string {
 		c := s.text[s.at]
 		switch {
 		case c == '\\' && quote != '`' && !s.noEscapes:
-			s.at++
+			if s.at+1 < len(s.text) { // nothing is escaped at the very end
+				s.at++
+			}
 			continue
 		case c == quote && s.at+1 < len(s.text) && s.text[s.at+1] == quote:
 			s.at++
