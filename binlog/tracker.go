@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,15 +67,6 @@ type transaction struct {
 	bytes       int
 	unkept      bool // batch has not all of it
 	pieces      int  // that were emitted
-}
-
-// mapped is a table map.
-type mapped struct {
-	name   event.TableName
-	raw    []byte
-	body   []byte // of raw, to recognise it
-	wanted bool
-	piece  int // the last piece that holds it
 }
 
 func newTracker(from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) *tracker {
@@ -205,30 +195,6 @@ func (t *tracker) stop(reason, fix string) error {
 	return &event.StopError{Reason: fmt.Sprintf("%s:%d: %s", t.file, t.offset, reason), Fix: fix}
 }
 
-// oversized takes the head of an event above maxEvent. Whoever does not want its table does not mind it.
-func (t *tracker) oversized(ctx context.Context, raw []byte) error {
-	h := readHeader(raw)
-	t.events++
-	if h.end != 0 {
-		t.offset = extend(t.offset, h.end)
-	}
-	if t.offset <= t.passTo || h.kind == typeRowsQuery || h.flags&flagIgnorable != 0 {
-		return nil
-	}
-	if isRows(h.kind) {
-		t.count++
-		if m := t.tables[tableID(raw[headerSize:])]; m != nil && !m.wanted {
-			t.filtered++
-			return nil
-		} else if m != nil {
-			t.statement(&event.Stmt{Action: event.Missing, Tables: []event.TableName{m.name},
-				Text: fmt.Sprintf("the event has %d bytes, more than the %d that are taken", h.size, maxEvent)})
-			return nil
-		}
-	}
-	return t.stop(fmt.Sprintf("an event of type %d with %d bytes, more than the %d that are taken", h.kind, h.size, maxEvent), "")
-}
-
 // describe keeps the format description that the following events are in, marked as one whose events carry no checksum.
 func (t *tracker) describe(h header, raw []byte) error {
 	// header | version:u16 | server version:50 | created:u32 | header size:u8 | sizes by type | checksum:u8 | crc:u32
@@ -329,73 +295,6 @@ func (t *tracker) begin(h header, body []byte) error {
 	return nil
 }
 
-// tableMap notes which table an id stands for:
-//
-//	id:6 | flags:u16 | schema length:u8 | schema | 0 | table length:u8 | table | 0 | ...
-func (t *tracker) tableMap(raw []byte) (kept bool, err error) {
-	t.tx.open = true
-	body := raw[headerSize:]
-	id := tableID(body)
-	m := t.tables[id]
-	if m == nil || !bytes.Equal(m.body, body) {
-		rest := body[8:]
-		schema, rest, ok := shortText(rest)
-		var table []byte
-		if ok {
-			table, _, ok = shortText(rest)
-		}
-		if !ok {
-			return false, t.stop("a malformed table map", "")
-		}
-		m = &mapped{name: event.TableName{Schema: string(schema), Name: string(table)}, raw: raw, body: body}
-		t.tables[id] = m
-		kept = true
-	}
-	m.wanted = t.want(m.name)
-	return kept, nil
-}
-
-// shortText reads a text with its length before it and a zero behind.
-func shortText(b []byte) (text, rest []byte, ok bool) {
-	if len(b) == 0 || len(b) < 2+int(b[0]) {
-		return nil, nil, false
-	}
-	n := int(b[0])
-	return b[1 : 1+n], b[2+n:], true
-}
-
-// rows takes a rows event: table id:6 | flags:u16 | ...
-func (t *tracker) rows(ctx context.Context, raw []byte) (kept bool, err error) {
-	t.tx.open = true
-	if err := t.step(); err != nil {
-		return false, err
-	}
-	id := tableID(raw[headerSize:])
-	m := t.tables[id]
-	switch {
-	case m == nil && id == 0xffffff: // ends a statement all of whose rows were filtered out
-		return false, nil
-	case m == nil:
-		return false, t.stop(fmt.Sprintf("rows of the table with id %d, which nothing has described", id), "")
-	case !m.wanted:
-		t.filtered++
-		return false, nil
-	}
-	t.touch(m.name)
-	if t.tx.unkept {
-		return false, nil
-	}
-	if len(t.tx.batch) == 0 {
-		t.add(event.Event{Kind: event.FormatDescription, Raw: t.format})
-	}
-	if m.piece != t.piece {
-		m.piece = t.piece
-		t.add(event.Event{Kind: event.TableMap, Table: m.name, Raw: m.raw})
-	}
-	t.add(event.Event{Kind: event.Rows, Table: m.name, Version: t.version(), Raw: raw})
-	return true, t.cut(ctx)
-}
-
 // step counts an event.
 func (t *tracker) step() error {
 	if t.count >= event.MaxCount {
@@ -403,14 +302,6 @@ func (t *tracker) step() error {
 	}
 	t.count++
 	return nil
-}
-
-// touch notes that the transaction has something of a table that is wanted.
-func (t *tracker) touch(table event.TableName) {
-	t.tx.work = true
-	if !slices.Contains(t.tx.tables, table) {
-		t.tx.tables = append(t.tx.tables, table)
-	}
 }
 
 func (t *tracker) add(e event.Event) {

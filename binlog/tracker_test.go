@@ -339,19 +339,30 @@ func TestTrackerLowerCase(t *testing.T) {
 
 // TestTrackerRollbackTo: rows after the savepoint stand in the log although they were undone.
 func TestTrackerRollbackTo(t *testing.T) {
-	l := newFakeLog("binlog.000009")
-	l.begin(1)
-	l.table(1, "shop.a")
-	l.rows(typeWriteRows, 1, fakeRow{1, "x"})
-	l.query("", "ROLLBACK TO `s`")
-	l.xid()
-	batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
-	if err != nil {
-		t.Fatal(err)
-	}
-	events := batches[0].Events
-	if last := events[len(events)-1]; last.Kind != event.Statement || last.Statement.Action != event.Change || last.Statement.Tables[0].Name != "a" {
-		t.Errorf("%+v", last)
+	for _, rows := range []int{1, 300} { // 300: in pieces, the first of which were handed on
+		l := newFakeLog("binlog.000009")
+		l.begin(1)
+		l.table(1, "shop.a")
+		l.rows(typeWriteRows, 1, fakeRow{0, "x"})
+		l.table(2, "shop.b")
+		for i := range rows {
+			l.rows(typeWriteRows, 2, fakeRow{int32(i), strings.Repeat("x", 8000)})
+		}
+		l.query("", "ROLLBACK TO `s`")
+		l.xid()
+		batches, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var undone []string
+		for _, e := range batches[len(batches)-1].Events {
+			if e.Kind == event.Statement && e.Statement.Action == event.Change {
+				undone = append(undone, e.Statement.Tables[0].String())
+			}
+		}
+		if want := []string{"shop.a", "shop.b"}; !reflect.DeepEqual(undone, want) {
+			t.Errorf("%d rows: undone in %q, want %q", rows, undone, want)
+		}
 	}
 }
 
