@@ -57,7 +57,7 @@ bench: build components
 # First the cluster's scenarios at their full length, which end by saying what they did, then one node under random faults.
 soak: build components
 	go test -tags integration -count 1 -timeout 2h ./integration -soak -v \
-		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread)$$'
+		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread|TestLarge)$$'
 	SOAK_TIME=$(SOAK_TIME) go run ./integration/soak
 
 clean:

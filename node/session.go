@@ -129,18 +129,21 @@ func (n *Node) renew(ctx context.Context) error {
 	return nil
 }
 
-// tell says what the leader has to know of a duty: its stage, and for how long its destination has not taken a write.
-func (r *dutyRun) tell() (status.Stage, time.Duration) {
+// tell says what the leader has to know of a duty: its stage, and for how long its destination has not taken a write. One that only
+// looks whether somebody has acted is stopped for whoever acts now.
+func (r *dutyRun) tell() (stage status.Stage, failing time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.worker == nil {
-		return r.stage, 0
+	stage = r.stage
+	if time.Since(r.halted) < 2*retryStopped {
+		stage = status.Stopped
 	}
-	p := r.worker.Progress()
-	if p.Stage != sink.Failing {
-		return r.stage, 0
+	if r.worker != nil {
+		if p := r.worker.Progress(); p.Stage == sink.Failing {
+			failing = time.Since(p.Since)
+		}
 	}
-	return r.stage, time.Since(p.Since)
+	return stage, failing
 }
 
 // renewed is the leader's answer to a renewal: nil when a quorum confirms that it leads.

@@ -34,6 +34,7 @@ type dutyRun struct {
 	waiting  string
 	err      string
 	errTime  time.Time
+	halted   time.Time // when it last found that it needs a person
 	worker   *sink.Worker
 	mapping  Mapping
 	loadRows rate
@@ -126,6 +127,10 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 		case errors.As(err, &stop):
 			if r.enter(stageOf(err), "", err) {
 				r.log.Error("stopped", "error", err)
+				select {
+				case n.tell <- struct{}{}: // the leader knows before somebody acts
+				default:
+				}
 			}
 			n.idle(ctx, changed, retryStopped)
 		default:
@@ -181,6 +186,9 @@ func (r *dutyRun) enter(stage status.Stage, waiting string, err error) bool {
 		r.stage, r.since = stage, time.Now()
 	}
 	r.waiting = waiting
+	if stage.Stuck() {
+		r.halted = time.Now()
+	}
 	if err != nil {
 		news = news || r.err != err.Error()
 		r.err, r.errTime = err.Error(), time.Now()
