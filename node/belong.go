@@ -36,6 +36,8 @@ func (n *Node) belong(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errTwin):
+			return err
 		case err == nil:
 			wait.Reset()
 		case since.IsZero():
@@ -91,7 +93,7 @@ func (n *Node) join(ctx context.Context, v cluster.View) error {
 		return Call(ctx, n.cfg.Peers, leader, path, in, &none{})
 	}
 	if !v.Knows(n.cfg.ID, n.cfg.Self) {
-		request := joinRequest{Name: n.cfg.ID, Node: n.cfg.Self}
+		request := joinRequest{Name: n.cfg.ID, Node: n.cfg.Self, Run: n.run}
 		return at(callJoin, request, func() error { _, err := n.takeIn(ctx, request); return err })
 	}
 	request := memberRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID}
@@ -125,7 +127,7 @@ func (n *Node) findLeader(ctx context.Context) (string, error) {
 
 func (n *Node) hello() Hello {
 	v, _ := n.coord.View()
-	h := Hello{ClusterID: n.cfg.ClusterID, Node: n.cfg.ID, Address: n.cfg.Self.Address, Leader: v.Leader, LeaderAddress: v.LeaderAddress}
+	h := Hello{ClusterID: n.cfg.ClusterID, Node: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Run: n.run, Address: n.cfg.Self.Address, Leader: v.Leader, LeaderAddress: v.LeaderAddress}
 	if v.Leading {
 		h.LeaderAddress = n.cfg.Self.Address
 	}
@@ -138,6 +140,12 @@ func (n *Node) takeIn(ctx context.Context, r joinRequest) (none, error) {
 	if x == nil {
 		return none{}, fmt.Errorf("take in %s: %w", r.Name, cluster.ErrNotLeader)
 	}
+	v, _ := n.coord.View()
+	if known := v.Nodes[r.Name]; known.ServerID == r.Node.ServerID {
+		if err := n.isTwin(ctx, known, r.Run); err != nil {
+			return none{}, err
+		}
+	}
 	if r.Name != n.cfg.ID {
 		if k := x.members.get(r.Name); k.serverID != "" && k.serverID != r.Node.ServerID && k.lives(n.cfg.Clock()) {
 			return none{}, fmt.Errorf("another node %s is at work (%s); stop it first, or give this one another -id: %w", r.Name, k.serverID, cluster.ErrInvalid)
@@ -146,7 +154,7 @@ func (n *Node) takeIn(ctx context.Context, r joinRequest) (none, error) {
 			return none{}, err
 		}
 	}
-	if v, _ := n.coord.View(); !v.Knows(r.Name, r.Node) {
+	if !v.Knows(r.Name, r.Node) {
 		n.log.Info("node joins", "node", r.Name, "address", r.Node.Address, "version", r.Node.Version)
 	}
 	if m, ok := n.coord.(Membership); ok {

@@ -37,6 +37,7 @@ const (
 	callBoundary = "/boundary" // the leader: how far a source was read
 	callReport   = "/report"   // any node: what it does
 	callReach    = "/reach"    // any node: does it reach a source or a sink
+	callSame     = "/same"     // the leader: is this process the one of its identity
 	callRetry    = "/retry"    // the node that does the duty: write a document again
 )
 
@@ -52,19 +53,28 @@ type (
 		Leader        string `json:"leader"`  // "" while there is none
 		LeaderAddress string `json:"leader_address"`
 		Bootstraps    bool   `json:"bootstraps,omitempty"` // it has no cluster, and is about to make one
+		ServerID      string `json:"server_id,omitempty"`
+		Run           string `json:"run,omitempty"` // of the process, new at each start
+	}
+
+	// An identity says which process it is that asks.
+	identity struct {
+		Name     string `json:"name"`
+		ServerID string `json:"server_id"`
+		Run      string `json:"run,omitempty"`
 	}
 
 	joinRequest struct {
 		Name string       `json:"name"`
 		Node cluster.Node `json:"node"`
+		Run  string       `json:"run,omitempty"`
 	}
 	memberRequest struct {
 		Name     string `json:"name"`
 		ServerID string `json:"server_id,omitempty"`
 	}
 	sessionRequest struct {
-		Name     string                           `json:"name"`
-		ServerID string                           `json:"server_id"`
+		identity
 		Draining bool                             `json:"draining,omitempty"` // give it nothing more, take what it has
 		Stages   map[cluster.DutyID]status.Stage  `json:"stages,omitempty"`   // of the duties that it does
 		Failing  map[cluster.DutyID]time.Duration `json:"failing,omitempty"`  // for how long the destination has not taken a write
@@ -111,6 +121,7 @@ var kinds = []struct {
 	{http.StatusNotFound, ErrNotFound},
 	{http.StatusTooEarly, errNoStream},
 	{http.StatusForbidden, errStranger},
+	{http.StatusLocked, errTwin},
 }
 
 // errStranger refuses a session to a node that is not a member, or no longer.
@@ -186,6 +197,7 @@ func (n *Node) Calls() http.Handler {
 		return n.localBoundary(r.Source, r.Epoch)
 	}))
 	mux.Handle(callReport, answers(func(context.Context, none) (status.Report, error) { return n.localReport(), nil }))
+	mux.Handle(callSame, answers(n.same))
 	mux.Handle(callReach, answers(n.reach))
 	mux.Handle(callRetry, answers(func(ctx context.Context, r retryRequest) (none, error) {
 		if err := n.awaitApplied(ctx, r.Applied); err != nil {

@@ -23,6 +23,7 @@ type members struct {
 // A member is one node in its sessions.
 type member struct {
 	serverID string
+	run      string        // of the process that renewed
 	renewed  time.Duration // on the leader's clock
 	gone     bool          // its port refused a connection after that
 	draining bool
@@ -40,7 +41,7 @@ func (m *members) renewed(r sessionRequest, now time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	was := m.known[r.Name]
-	k := &member{serverID: r.ServerID, renewed: now, draining: r.Draining, stages: r.Stages, failing: r.Failing}
+	k := &member{serverID: r.ServerID, run: r.Run, renewed: now, draining: r.Draining, stages: r.Stages, failing: r.Failing}
 	if was != nil {
 		k.cannot = was.cannot
 	}

@@ -163,6 +163,7 @@ type Node struct {
 	parts Parts
 	log   hclog.Logger
 	began time.Time
+	run   string // of this process: no other one of its identity has it
 
 	draining context.Context // ends when the node is told to stop
 	drain    context.CancelFunc
@@ -207,7 +208,7 @@ func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = sinceBoot
 	}
-	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), tell: make(chan struct{}, 1), asked: make(chan asked),
+	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), run: newRun(), tell: make(chan struct{}, 1), asked: make(chan asked),
 		sources: make(map[string]*sourceRun), duties: make(map[cluster.DutyID]*dutyRun),
 		gates: make(map[string]*sink.Gate), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
 	n.draining, n.drain = context.WithCancel(context.Background())
@@ -231,6 +232,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.coord.Run(hard, n.lead) })
 	g.Go(func() error { return n.belong(hard) })
 	g.Go(func() error { return n.keepSession(hard) })
+	g.Go(func() error { return n.watchTwin(hard) })
 	g.Go(func() error { return n.work(hard) })
 	g.Go(func() error {
 		select {

@@ -45,6 +45,9 @@ func problems(r status.Report) []string {
 		case d.Stall != nil:
 			say("%s does not get on: %s", d.ID, stallText(d.Stall))
 		}
+		if d.Later > 0 {
+			say("%s: %d documents have versions of a later epoch than the source: the data folders are older than the index, or another canalgo writes to it; stop that one, or canalgo load %s", d.ID, d.Later, d.ID)
+		}
 		if d.QuarantineLimit > 0 && d.Quarantine >= d.QuarantineLimit/2 {
 			say("%s has %d documents set aside, and stops when more than %d would be: mend the cause, then canalgo quarantine retry all", d.ID, d.Quarantine, d.QuarantineLimit)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"canalgo/cluster/memory"
+	"canalgo/event"
 	"canalgo/node"
 	"canalgo/status"
 )
@@ -143,5 +144,34 @@ func TestRetryDoesNotForgetALaterRefusal(t *testing.T) {
 		if !asideIs(n, "bad")() {
 			t.Error("the later refusal was forgotten")
 		}
+	})
+}
+
+// All data folders were put back from old copies: the index has versions of an epoch that nobody remembers.
+func TestStateOlderThanTheIndexIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.rows["a"] = ""
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		epoch := n.View().Sources["shop"].Epoch
+		w.set(func() { w.foreign = event.NewVersion(epoch+3, event.FirstCount) })
+		w.commit("a")
+		eventually(t, "a set aside", asideIs(n, "a"))
+		if q := n.Quarantine()[0]; !strings.Contains(q.Reason, fmt.Sprintf("of epoch %d, and the source is in epoch %d: the data folders are older", epoch+3, epoch)) {
+			t.Errorf("reason %q", q.Reason)
+		}
+		const want = "shop/user: 1 documents have versions of a later epoch than the source: the data folders are older than the index"
+		if got := strings.Join(n.Report(t.Context()).Problems, "\n"); !strings.Contains(got, want) {
+			t.Errorf("problems %q, want %q", got, want)
+		}
+		w.set(func() { w.foreign = 0 })
+		if _, err := n.RetryQuarantine(t.Context(), []uint64{n.Quarantine()[0].ID}); err != nil {
+			t.Fatal(err)
+		}
+		if now := n.View().Sources["shop"].Epoch; now <= epoch+3 {
+			t.Errorf("epoch %d after the retry, want one above %d", now, epoch+3)
+		}
+		eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
 	})
 }

@@ -177,14 +177,17 @@ func (n *Node) localReport() status.Report {
 	for _, name := range sortedKeys(v.Config.Sources) {
 		r.Sources = append(r.Sources, n.reportSource(v, name))
 	}
-	aside := make(map[cluster.DutyID]int)
+	aside, later := make(map[cluster.DutyID]int), make(map[cluster.DutyID]int)
 	for _, q := range v.Quarantine {
 		aside[q.Duty]++
+		if q.Foreign.Epoch() > v.Sources[q.Duty.Source].Epoch {
+			later[q.Duty]++
+		}
 	}
 	for _, id := range sortedDuties(v) {
 		if v.Leading || v.Duties[id].Assignment.Node == n.cfg.ID {
 			d := n.reportDuty(v, id)
-			d.Quarantine = aside[id]
+			d.Quarantine, d.Later = aside[id], later[id]
 			r.Duties = append(r.Duties, d)
 		}
 	}

@@ -61,6 +61,8 @@ func (n *Node) keepSession(ctx context.Context) error {
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
+			case errors.Is(err, errTwin):
+				return err
 			case err == nil && warned:
 				n.log.Info("the leader renews the lease again", "leader", v.Leader)
 				fallthrough
@@ -111,7 +113,7 @@ func (n *Node) renew(ctx context.Context) error {
 	v, _ := n.coord.View()
 	ctx, over := n.whileLed(ctx, v)
 	defer over()
-	request := sessionRequest{Name: n.cfg.ID, ServerID: n.cfg.Self.ServerID, Draining: n.draining.Err() != nil,
+	request := sessionRequest{identity: n.identity(), Draining: n.draining.Err() != nil,
 		Stages: map[cluster.DutyID]status.Stage{}, Failing: map[cluster.DutyID]time.Duration{}}
 	for _, r := range n.running() {
 		stage, failing := r.tell()
@@ -155,6 +157,11 @@ func (n *Node) renewed(ctx context.Context, r sessionRequest) (sessionAnswer, er
 	v, _ := n.coord.View()
 	if known, ok := v.Nodes[r.Name]; !ok || known.ServerID != r.ServerID {
 		return sessionAnswer{}, fmt.Errorf("renew the lease of %s (%s): %w", r.Name, r.ServerID, errStranger)
+	}
+	if run := x.members.get(r.Name).run; run != "" && run != r.Run { // it was started again, or there are two
+		if err := n.isTwin(ctx, v.Nodes[r.Name], r.Run); err != nil {
+			return sessionAnswer{}, err
+		}
 	}
 	x.members.renewed(r, n.cfg.Clock())
 	if err := n.coord.Verify(ctx, x.term); err != nil {

@@ -141,9 +141,9 @@ func TestStallIsNamed(t *testing.T) {
 		{"acknowledge", "shop/user does not get on: acknowledge, what was written is not acknowledged", 1,
 			func(s *stalling) {
 				at := s.nodes[0].View().Duties[stream].Position.Version()
-				s.set(func() { s.foreign = at + 4 })
+				s.set(func() { s.foreign, s.unsettled = at+4, true })
 			},
-			func(s *stalling) { s.commit("1", "2", "3", "4"); s.set(func() { s.foreign = 0 }) }},
+			func(s *stalling) { s.commit("1", "2", "3", "4"); s.set(func() { s.foreign, s.unsettled = 0, false }) }},
 		{"save position", "leader n1 does not get on: save position, the disk of this node", 1,
 			func(s *stalling) { s.coordinator.set(func() { hold(&s.coordinator.full) }) },
 			func(s *stalling) { s.coordinator.set(func() { s.coordinator.full = nil }); close(release) }},

@@ -42,7 +42,12 @@ func NewRefusal(c mapping.Change, reason string) Refusal {
 
 // NewForeign describes a change that was not written because of a version that the source has not given.
 func NewForeign(c Conflict) Refusal {
-	r := NewRefusal(c.Change, fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has))
+	reason := fmt.Sprintf("the document has version %d, which the source has not given: another program writes to the index", c.Has)
+	if c.Has.Epoch() > c.Change.Version.Epoch() {
+		reason = fmt.Sprintf("the document has version %d, of epoch %d, and the source is in epoch %d: the data folders are older than the index, as after an old copy was put back, or another canalgo writes to it",
+			c.Has, c.Has.Epoch(), c.Change.Version.Epoch())
+	}
+	r := NewRefusal(c.Change, reason)
 	r.Foreign = c.Has
 	return r
 }

@@ -178,6 +178,8 @@ type Duty struct {
 	// Quarantine is how many documents of the mapping are set aside, of at most QuarantineLimit; both are the stream's.
 	Quarantine      int `json:"quarantine"`
 	QuarantineLimit int `json:"quarantine_limit,omitempty"`
+	// Later is how many of them have, at the destination, a version of a later epoch than the source's: its state is older than that.
+	Later int `json:"later,omitempty"`
 }
 
 // Counters count what a duty did since it came to its node, or its configuration changed.
