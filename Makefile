@@ -1,6 +1,7 @@
 # make build    ./canalgo
 # make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, fuzzing for seconds, integration tests
 # make fuzz     every fuzz target for FUZZ_TIME
+# make simulate SIM_HOURS of whole clusters under faults in virtual time; no server is needed
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
 # make soak     the cluster's scenarios at full length (about 12 min), then one node under random faults for SOAK_TIME
@@ -14,13 +15,15 @@ RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node peer r
 FUZZ       := $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func |:|')
 FUZZ_TIME  ?= 2s
 SOAK_TIME  ?= 1h
+SIM_HOURS  ?= 100
+SIM_SEED   ?= 1
 
-.PHONY: build test lint unit race fuzz integration components demo bench soak clean
+.PHONY: build test lint unit race fuzz simulate integration components demo bench soak clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o canalgo .
 
-test: lint unit race fuzz integration
+test: lint unit race fuzz simulate integration
 
 lint:
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
@@ -39,6 +42,10 @@ fuzz:
 	@for target in $(FUZZ); do \
 		go test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1s || exit 1; \
 	done
+
+# Of hours in virtual time, each a few real seconds.
+simulate:
+	go test -count 1 -timeout 0 ./integration/sim -run '^TestRandom$$' -v -hours $(SIM_HOURS) -seed $(SIM_SEED)
 
 # One package at a time, because each starts servers; never from the cache, which knows nothing of these.
 integration: build components

@@ -57,4 +57,4 @@ func (n *Node) ProposeNeeding(ctx context.Context, term cluster.Term, cmd cluste
 }
 
 // BreakDisk makes every later write to the log fail.
-func (n *Node) BreakDisk() error { return n.store.BoltStore.Close() }
+func (n *Node) BreakDisk() error { return n.store.Disk.Close() }

@@ -33,6 +33,11 @@ type Config struct {
 	Stream  raft.StreamLayer
 	Address string // host:port of Stream, as other nodes reach it
 
+	// Carrier and Disk take the places of Stream and of the folder's raft.db where there is neither network nor disk, as in a
+	// simulation; nil otherwise.
+	Carrier Carrier
+	Disk    Disk
+
 	Secret []byte // the cluster's secret, 16 to 256 bytes; nil for what the folder has, or a new one
 	// Join says that a folder that is made belongs to ClusterID, and waits until that cluster's leader adds it, instead
 	// of beginning a cluster. One that was made so and was never added may be given another cluster. It means nothing to
@@ -60,6 +65,7 @@ type Node struct {
 	failed    chan error    // the first reason why this node cannot go on
 	stopped   chan struct{} // closed when raft is gone
 	stream    raft.StreamLayer
+	carrier   Carrier
 	address   raft.ServerAddress
 	members   raft.Configuration // the folder's newest when it was opened
 	added     bool               // it has this node
@@ -90,7 +96,7 @@ func New(c Config) (*Node, error) {
 		return nil, errors.New("node id: none given")
 	case !cluster.ValidNodeName(c.NodeID):
 		return nil, fmt.Errorf("node id %q: may have A-Z, a-z, 0-9, ., _ and -, and 64 of them", c.NodeID)
-	case c.Stream != nil && c.Address == "":
+	case (c.Stream != nil || c.Carrier != nil) && c.Address == "":
 		return nil, errors.New("address: none given")
 	case c.Join && c.ClusterID == "":
 		return nil, errors.New("cluster id: none given to join")
@@ -103,7 +109,7 @@ func New(c Config) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	n := &Node{log: c.Logger, failed: make(chan error, 1), stopped: make(chan struct{}), stream: c.Stream,
+	n := &Node{log: c.Logger, failed: make(chan error, 1), stopped: make(chan struct{}), stream: c.Stream, carrier: c.Carrier,
 		address: raft.ServerAddress(orDefault(c.Address, c.NodeID))}
 	n.fsm = &fsm{board: &n.board, fail: n.fail}
 	n.conf = raft.DefaultConfig()
@@ -144,6 +150,9 @@ func (n *Node) open(c Config) error {
 	}
 	fresh := m == meta{}
 	hasDB, err := f.has(databaseName)
+	if c.Disk != nil {
+		hasDB = !fresh
+	}
 	switch {
 	case err != nil:
 		return err
@@ -167,7 +176,7 @@ func (n *Node) open(c Config) error {
 		return explain(f.path, err)
 	}
 	n.snapshots = snapshots
-	if n.store, err = n.openChecked(); err != nil {
+	if n.store, err = n.openStore(c.Disk); err != nil {
 		return err
 	}
 	if n.members, err = verify(f, n.store, snapshots, m.Joined); err != nil {
@@ -194,6 +203,14 @@ func (n *Node) open(c Config) error {
 	n.sole = n.sole && voters == 1
 	n.store.fail = func(err error) { n.fail(explain(f.path, err)) }
 	return nil
+}
+
+// openStore opens the log, in place of raft.db if that is given.
+func (n *Node) openStore(disk Disk) (*store, error) {
+	if disk != nil {
+		return &store{Disk: disk}, nil
+	}
+	return n.openChecked()
 }
 
 // openChecked opens a log that is there.
@@ -247,7 +264,12 @@ func (n *Node) create(c Config, hasDB bool) (meta, error) {
 		return meta{}, err
 	}
 	n.conf.LocalID = raft.ServerID(m.ServerID)
-	if err := createLog(f, n.conf, n.address, m.Joined); err != nil {
+	if c.Disk != nil && !m.Joined {
+		err = bootstrap(&store{Disk: c.Disk}, n.conf, n.address)
+	} else if c.Disk == nil {
+		err = createLog(f, n.conf, n.address, m.Joined)
+	}
+	if err != nil {
 		return meta{}, err
 	}
 	if err := f.writeSecret(c.Secret); err != nil {

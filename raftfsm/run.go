@@ -44,7 +44,7 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	}
 	elected := make(chan bool) // without a buffer: each change is seen, and in order
 	n.conf.NotifyCh = elected
-	n.trans = newTransport(n.stream, n.address, n.log)
+	n.trans = newTransport(n.carrier, n.stream, n.address, n.log)
 	var r *raft.Raft
 	if err := guard(func() (err error) {
 		r, err = raft.NewRaft(n.conf, n.fsm, cache, n.store, n.snapshots, n.trans)

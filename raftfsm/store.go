@@ -30,10 +30,18 @@ const (
 // keyTerm is where Raft keeps its term in the stable store.
 var keyTerm = []byte("CurrentTerm")
 
-// A store keeps Raft's log, term and vote in one bolt file. Each entry carries a checksum in its Extensions, because
+// A Disk keeps Raft's log, term and vote. What it has returned nil for is there after a crash. A key that it does not have is an
+// error with the text "not found".
+type Disk interface {
+	raft.LogStore
+	raft.StableStore
+	Close() error
+}
+
+// A store keeps Raft's log, term and vote on a disk: one bolt file. Each entry carries a checksum in its Extensions, because
 // bolt's pages have none.
 type store struct {
-	*raftboltdb.BoltStore
+	Disk
 	fail func(error) // told when the disk refuses
 }
 
@@ -45,7 +53,7 @@ func openStore(path string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{BoltStore: db}, nil
+	return &store{Disk: db}, nil
 }
 
 // checkPages reads every page of the bolt file at path. Bolt trusts its file, and would panic, or write over what it
@@ -104,7 +112,7 @@ func (s *store) StoreLogs(entries []*raft.Log) error {
 		e.Extensions = checksum(entry)
 		sealed[i] = &e
 	}
-	if err := s.BoltStore.StoreLogs(sealed); err != nil {
+	if err := s.Disk.StoreLogs(sealed); err != nil {
 		s.failed(err)
 		return err
 	}
@@ -113,7 +121,7 @@ func (s *store) StoreLogs(entries []*raft.Log) error {
 
 // GetLog reads an entry.
 func (s *store) GetLog(index uint64, entry *raft.Log) error {
-	if err := s.BoltStore.GetLog(index, entry); err != nil {
+	if err := s.Disk.GetLog(index, entry); err != nil {
 		return err
 	}
 	if entry.Index != index || string(entry.Extensions) != string(checksum(entry)) {
@@ -125,7 +133,7 @@ func (s *store) GetLog(index uint64, entry *raft.Log) error {
 // Set writes a key. When the disk refuses, it ends the goroutine that asked: Raft would panic, and take the process with
 // it before anybody could say why. Raft's goroutines are made to be ended by their deferred calls.
 func (s *store) Set(key, value []byte) error {
-	err := s.BoltStore.Set(key, value)
+	err := s.Disk.Set(key, value)
 	if err != nil && s.fail != nil {
 		s.failed(err)
 		runtime.Goexit()
@@ -251,8 +259,7 @@ func createLog(f *folder, conf *raft.Config, address raft.ServerAddress, join bo
 		return explain(f.path, err)
 	}
 	if !join {
-		servers := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: conf.LocalID, Address: address}}}
-		err = raft.BootstrapCluster(conf, s, s, raft.NewDiscardSnapshotStore(), nil, servers)
+		err = bootstrap(s, conf, address)
 	}
 	if closed := s.Close(); err == nil {
 		err = closed
@@ -261,6 +268,12 @@ func createLog(f *folder, conf *raft.Config, address raft.ServerAddress, join bo
 		return explain(f.path, err)
 	}
 	return f.rename(databaseName)
+}
+
+// bootstrap begins a cluster of this node alone in an empty log.
+func bootstrap(s *store, conf *raft.Config, address raft.ServerAddress) error {
+	servers := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: conf.LocalID, Address: address}}}
+	return raft.BootstrapCluster(conf, s, s, raft.NewDiscardSnapshotStore(), nil, servers)
 }
 
 // A quiet logger gives Raft's own story at debug: a node says itself what of it matters.

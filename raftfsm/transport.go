@@ -15,8 +15,8 @@ const (
 	callTimeout = 5 * time.Second
 )
 
-// A carrier is one of Raft's own transports.
-type carrier interface {
+// A Carrier carries Raft's messages: one of Raft's own transports, or one like them.
+type Carrier interface {
 	raft.Transport
 	raft.WithPreVote
 	raft.WithClose
@@ -25,7 +25,7 @@ type carrier interface {
 // A transport carries Raft's messages. It is known by the address that others use, takes requests that this node makes to
 // itself, and leaves no connection behind.
 type transport struct {
-	carrier
+	Carrier
 	address  raft.ServerAddress
 	streams  *streams // nil in memory
 	requests chan raft.RPC
@@ -33,14 +33,17 @@ type transport struct {
 	once     sync.Once
 }
 
-// newTransport begins to carry: over stream, or in memory, where there is nobody else, if that is nil.
-func newTransport(stream raft.StreamLayer, address raft.ServerAddress, log hclog.Logger) *transport {
+// newTransport begins to carry: by the carrier that is given, or over stream, or in memory, where there is nobody else, if both are nil.
+func newTransport(given Carrier, stream raft.StreamLayer, address raft.ServerAddress, log hclog.Logger) *transport {
 	t := &transport{address: address, requests: make(chan raft.RPC, 1), closed: make(chan struct{})}
-	if stream == nil {
-		_, t.carrier = raft.NewInmemTransport(address)
-	} else {
+	switch {
+	case given != nil:
+		t.Carrier = given
+	case stream == nil:
+		_, t.Carrier = raft.NewInmemTransport(address)
+	default:
 		t.streams = &streams{StreamLayer: stream, open: make(map[net.Conn]struct{})}
-		t.carrier = raft.NewNetworkTransportWithLogger(t.streams, poolSize, callTimeout, silent{quiet{log}})
+		t.Carrier = raft.NewNetworkTransportWithLogger(t.streams, poolSize, callTimeout, silent{quiet{log}})
 	}
 	go t.forward()
 	return t
@@ -50,7 +53,7 @@ func newTransport(stream raft.StreamLayer, address raft.ServerAddress, log hclog
 func (t *transport) forward() {
 	for {
 		select {
-		case request := <-t.carrier.Consumer():
+		case request := <-t.Carrier.Consumer():
 			t.request(request)
 		case <-t.closed:
 			return
@@ -84,7 +87,7 @@ func (t *transport) Close() error {
 	var err error
 	t.once.Do(func() {
 		close(t.closed)
-		err = t.carrier.Close()
+		err = t.Carrier.Close()
 		if t.streams != nil {
 			t.streams.closeAll()
 		}

@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"canalgo/raftfsm"
+)
+
+var _ raftfsm.Carrier = (*carrier)(nil)
+
+// A carrier carries Raft's messages of one host over the network.
+type carrier struct {
+	host   *host
+	in     chan raft.RPC
+	closed chan struct{}
+	once   sync.Once
+
+	mu    sync.Mutex
+	beats func(raft.RPC) // answers heartbeats at once
+}
+
+func newCarrier(h *host) *carrier {
+	return &carrier{host: h, in: make(chan raft.RPC), closed: make(chan struct{})}
+}
+
+// call carries one request there and its answer back.
+func (c *carrier) call(target raft.ServerAddress, request any, data io.Reader, beat bool) (any, error) {
+	n := c.host.net
+	until := time.Now().Add(callTimeout)
+	to := string(target)
+	if c.host.dead.Load() {
+		return nil, errGone
+	}
+	if err := n.link(c.host.name, to).pass(nil, c.closed, until); err != nil {
+		return nil, err
+	}
+	h := n.host(to)
+	switch {
+	case c.host.dead.Load():
+		return nil, errGone
+	case h == nil && n.isSilent(to):
+		return nil, orErr(pause(nil, c.closed, time.Until(until)), errTimeout)
+	case h == nil:
+		return nil, errRefused
+	}
+	answer, err := h.carrier.take(request, data, beat, c.closed, until)
+	if err != nil {
+		return nil, err
+	}
+	if h.dead.Load() {
+		return nil, errReset
+	}
+	if err := n.link(to, c.host.name).pass(nil, c.closed, until); err != nil {
+		return nil, err
+	}
+	if c.host.dead.Load() || h.dead.Load() { // what a dead one did after its death is not on its disk
+		return nil, errGone
+	}
+	return answer.Response, answer.Error
+}
+
+func orErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+// take gives a request to this host's Raft and returns the answer.
+func (c *carrier) take(request any, data io.Reader, beat bool, over <-chan struct{}, until time.Time) (raft.RPCResponse, error) {
+	answers := make(chan raft.RPCResponse, 1)
+	rpc := raft.RPC{Command: request, Reader: data, RespChan: answers}
+	if beat {
+		c.mu.Lock()
+		beats := c.beats
+		c.mu.Unlock()
+		if beats != nil {
+			beats(rpc)
+			select {
+			case a := <-answers:
+				return a, nil
+			default: // it has just shut down
+				return raft.RPCResponse{}, errReset
+			}
+		}
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	in := c.in
+	for {
+		select {
+		case in <- rpc:
+			in = nil
+		case a := <-answers:
+			return a, nil
+		case <-timer.C:
+			return raft.RPCResponse{}, errTimeout
+		case <-c.closed:
+			return raft.RPCResponse{}, errReset
+		case <-over:
+			return raft.RPCResponse{}, errGone
+		}
+	}
+}
+
+// Consumer is part of raft.Transport.
+func (c *carrier) Consumer() <-chan raft.RPC { return c.in }
+
+// LocalAddr is part of raft.Transport.
+func (c *carrier) LocalAddr() raft.ServerAddress { return raft.ServerAddress(c.host.name) }
+
+// AppendEntriesPipeline is part of raft.Transport.
+func (c *carrier) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
+
+// AppendEntries is part of raft.Transport.
+func (c *carrier) AppendEntries(_ raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	request := *args
+	sent := time.Now()
+	beat := request.Term != 0 && request.PrevLogEntry == 0 && request.PrevLogTerm == 0 && len(request.Entries) == 0 && request.LeaderCommitIndex == 0
+	c.host.oracle.leads(c.host, request.Term)
+	answer, err := c.call(target, &request, nil, beat)
+	if a, ok := answer.(*raft.AppendEntriesResponse); ok && err == nil {
+		*resp = *a
+		if a.Term == request.Term {
+			c.host.heard(string(target), sent)
+		}
+	}
+	return err
+}
+
+// RequestVote is part of raft.Transport.
+func (c *carrier) RequestVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	request := *args
+	answer, err := c.call(target, &request, nil, false)
+	if a, ok := answer.(*raft.RequestVoteResponse); ok && err == nil {
+		*resp = *a
+	}
+	return err
+}
+
+// RequestPreVote is part of raft.WithPreVote.
+func (c *carrier) RequestPreVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	request := *args
+	answer, err := c.call(target, &request, nil, false)
+	if a, ok := answer.(*raft.RequestPreVoteResponse); ok && err == nil {
+		*resp = *a
+	}
+	return err
+}
+
+// InstallSnapshot is part of raft.Transport.
+func (c *carrier) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	content, err := io.ReadAll(data)
+	if err != nil {
+		return err
+	}
+	request := *args
+	answer, err := c.call(target, &request, bytes.NewReader(content), false)
+	if a, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil {
+		*resp = *a
+	}
+	return err
+}
+
+// TimeoutNow is part of raft.Transport.
+func (c *carrier) TimeoutNow(_ raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	request := *args
+	answer, err := c.call(target, &request, nil, false)
+	if a, ok := answer.(*raft.TimeoutNowResponse); ok && err == nil {
+		*resp = *a
+	}
+	return err
+}
+
+// EncodePeer is part of raft.Transport.
+func (c *carrier) EncodePeer(_ raft.ServerID, a raft.ServerAddress) []byte { return []byte(a) }
+
+// DecodePeer is part of raft.Transport.
+func (c *carrier) DecodePeer(a []byte) raft.ServerAddress { return raft.ServerAddress(a) }
+
+// SetHeartbeatHandler is part of raft.Transport.
+func (c *carrier) SetHeartbeatHandler(f func(raft.RPC)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beats = f
+}
+
+// Close is part of raft.WithClose.
+func (c *carrier) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
