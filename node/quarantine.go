@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -26,8 +25,8 @@ type quarantine struct {
 	n      *Node
 	stream cluster.DutyID
 
-	mu      sync.Mutex
-	applied uint64 // the state that entries is of
+	turn    chan struct{} // holds an element while somebody has their turn, which may wait for the leader: whoever waits gives up with ctx
+	applied uint64        // the state that entries is of
 	entries map[document]cluster.Quarantined
 }
 
@@ -40,13 +39,25 @@ func (n *Node) quarantine(stream cluster.DutyID) *quarantine {
 	defer n.mu.Unlock()
 	q := n.asides[stream]
 	if q == nil {
-		q = &quarantine{n: n, stream: stream}
+		q = &quarantine{n: n, stream: stream, turn: make(chan struct{}, 1)}
 		n.asides[stream] = q
 	}
 	return q
 }
 
-// known returns the mapping's entries. It looks through all only when the state has changed. q.mu is held.
+// take waits for the caller's turn, which ends with give.
+func (q *quarantine) take(ctx context.Context) error {
+	select {
+	case q.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *quarantine) give() { <-q.turn }
+
+// known returns the mapping's entries. It looks through all only when the state has changed. It is the caller's turn.
 func (q *quarantine) known(v cluster.View) map[document]cluster.Quarantined {
 	if q.applied == v.Applied && q.entries != nil {
 		return q.entries
@@ -62,8 +73,10 @@ func (q *quarantine) known(v cluster.View) map[document]cluster.Quarantined {
 
 // add puts entries in, each in the place of an older one of its document. The whole stops by name where there is no room for all.
 func (q *quarantine) add(ctx context.Context, epoch cluster.Epoch, entries []cluster.Quarantined, limit int) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	if err := q.take(ctx); err != nil {
+		return err
+	}
+	defer q.give()
 	v := q.n.View()
 	known := q.known(v)
 	fresh := make(map[document]bool)
@@ -147,8 +160,10 @@ func (q *quarantine) Cleared(ctx context.Context, before event.Version) error {
 
 // release takes out what choose returns.
 func (q *quarantine) release(ctx context.Context, choose func(known map[document]cluster.Quarantined) []uint64) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	if err := q.take(ctx); err != nil {
+		return err
+	}
+	defer q.give()
 	ids := choose(q.known(q.n.View()))
 	if len(ids) == 0 {
 		return nil

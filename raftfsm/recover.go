@@ -86,7 +86,7 @@ func (n *Node) recover(found Found, epoch uint32, goThrough bool) (Remnant, erro
 		return r, err
 	}
 	self.Suffrage = raft.Voter
-	trans := newTransport(nil, self.Address, n.log)
+	trans := newTransport(nil, nil, self.Address, n.log)
 	lone := &lone{fsm: n.fsm, epoch: epoch, looks: !goThrough}
 	err = raft.RecoverCluster(n.conf, lone, n.store, n.store, n.snapshots, trans, raft.Configuration{Servers: []raft.Server{self}})
 	r.State = lone.was
