@@ -69,18 +69,27 @@ func (i *invocation) token(_ context.Context, args []string) error {
 	if len(rest) > 0 {
 		return wrongUse("token takes no %q, only -data FOLDER or -config FILE", rest[0])
 	}
-	if *path != "" {
-		file, err := config.Load(*path)
-		if err != nil {
-			return fileError(err)
-		}
-		*data = file.Node.Data
+	if err := dataOf(*path, data); err != nil {
+		return err
 	}
 	token, err := i.program.Token(*data)
 	if err != nil {
 		return &PreconditionError{err}
 	}
 	fmt.Fprintln(i.stdout, token)
+	return nil
+}
+
+// dataOf sets the data folder to that of a file, if one is named.
+func dataOf(path string, data *string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := config.Load(path)
+	if err != nil {
+		return fileError(err)
+	}
+	*data = file.Node.Data
 	return nil
 }
 

@@ -22,13 +22,17 @@ type Remnant struct {
 func (i *invocation) recover(_ context.Context, args []string) error {
 	flags := i.flags("recover")
 	data := flags.String("data", config.DefaultNode().Data, "")
+	path := flags.String("config", "", "")
 	yes := flags.Bool("yes", false, "")
 	rest, err := parse(flags, args)
 	if err != nil {
 		return err
 	}
 	if len(rest) > 0 {
-		return wrongUse("recover takes no %q, only -data FOLDER and -yes", rest[0])
+		return wrongUse("recover takes no %q, only -data FOLDER or -config FILE, and -yes", rest[0])
+	}
+	if err := dataOf(*path, data); err != nil {
+		return err
 	}
 	r, err := i.program.Recover(*data, *yes)
 	if err != nil {

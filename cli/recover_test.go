@@ -42,7 +42,10 @@ func TestRecover(t *testing.T) {
 	if code, _, stderr = call(t, p, "recover", "-data", "/nothing"); code != 3 || !strings.Contains(stderr, "/nothing: there is none") {
 		t.Errorf("no folder: code %d, %q", code, stderr)
 	}
-	if code, _, stderr = call(t, p, "recover", "/var/lib/canalgo"); code != 2 || !strings.Contains(stderr, "only -data FOLDER and -yes") {
+	if code, _, stderr = call(t, p, "recover", "-config", goodFile(t)); code != 3 || !strings.Contains(stderr, "canalgo-data: there is none") {
+		t.Errorf("the folder that a file names: code %d, %q", code, stderr)
+	}
+	if code, _, stderr = call(t, p, "recover", "/var/lib/canalgo"); code != 2 || !strings.Contains(stderr, "only -data FOLDER or -config FILE, and -yes") {
 		t.Errorf("an argument: code %d, %q", code, stderr)
 	}
 }

@@ -17,12 +17,13 @@ type reign struct {
 	term    cluster.Term
 	members *members
 	saving  saving
+	began   time.Time
 }
 
 // lead does what only the leader does, until its term ends.
 func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	n.log.Info("leading", "term", term)
-	x := &reign{term: term, members: newMembers(n.cfg.Clock())}
+	x := &reign{term: term, members: newMembers(n.cfg.Clock()), began: time.Now()}
 	n.reign.Store(x)
 	defer n.reign.Store(nil)
 	if err := n.seed(ctx, term); err != nil {

@@ -36,6 +36,8 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		return err
 	}
 	r.enter(status.Working, "", nil)
+	r.reads(reader)
+	defer r.reads(nil)
 	if state.Rows == 0 {
 		r.log.Info("load begins", "rows", total, "run", state.Runs)
 	}
@@ -66,6 +68,13 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	}
 	r.log.Info("load done", "rows", done.Rows, "swept", done.Swept)
 	return n.quarantine(stream).Cleared(ctx, done.First)
+}
+
+// reads notes what the load reads with.
+func (r *dutyRun) reads(with *snapshot.Reader) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reader = with
 }
 
 // streams reports whether the mapping's stream has a worker.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,9 @@ type world struct {
 	docs      map[string]event.Version
 	rows      map[string]string // for loads
 	starts    []event.Position  // of the streams
-	refuse    string            // document that the destination refuses
+	refuse    string            // document that the destination refuses, "*" for each
+	aside     int               // how many documents may be set aside, 4 if it is 0
+	bulk      int               // bytes of one write, 1 MiB if it is 0
 	index     string            // UUID
 	blocked   chan struct{}     // writes wait for it when not nil
 	second    *world            // the destination of sink "second"
@@ -49,6 +52,7 @@ type world struct {
 	mapping   chan struct{}  // mapping waits for it when not nil
 	foreign   event.Version  // that every document has at the destination
 	unsettled bool           // the server holds more that it held at the start
+	selects   chan struct{}  // rows are given when it is closed, if not nil
 	indices   chan struct{}  // questions for an index wait for it when not nil
 }
 
@@ -173,7 +177,17 @@ var errLost = errors.New("purged")
 
 func (s source) Lost(err error) bool { return errors.Is(err, errLost) }
 
-func (s source) Select(_ context.Context, _, _, query string, _ []event.Column, row func([]any) error) error {
+func (s source) Select(ctx context.Context, _, _, query string, _ []event.Column, row func([]any) error) error {
+	s.mu.Lock()
+	blocked := s.selects
+	s.mu.Unlock()
+	if blocked != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-blocked:
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.Contains(query, "WHERE") && !strings.Contains(query, " = ") {
@@ -226,7 +240,7 @@ func (rule) Bind(*event.Table) error                         { return nil }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
 func (rule) Nulled() uint64                                  { return 0 }
-func (rule) MaxQuarantine() int                              { return 4 }
+func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
 
 // destination implements node.Sink and node.Indexer.
 type destination struct {
@@ -256,7 +270,7 @@ func (d destination) Write(ctx context.Context, changes []mapping.Change) error 
 			partial.Conflicts = append(partial.Conflicts, sink.Conflict{Change: c, Has: d.foreign})
 			continue
 		}
-		if c.ID == d.refuse {
+		if c.ID == d.refuse || d.refuse == "*" {
 			partial.Rejected = append(partial.Rejected, sink.Rejection{Change: c, Reason: "strict"})
 			continue
 		}
@@ -300,7 +314,7 @@ func (d destination) Clear(_ context.Context, _ string, before event.Version) (s
 func (d destination) Close() error { return nil }
 
 func (d destination) Limits() sink.Limits {
-	return sink.Limits{BulkBytes: 1 << 20, BulkDocs: 100, InFlight: 2, Linger: time.Millisecond}
+	return sink.Limits{BulkBytes: cmp.Or(d.bulk, 1<<20), BulkDocs: 100, InFlight: 2, Linger: time.Millisecond}
 }
 
 func (d destination) IndexUUID(ctx context.Context, _ string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"canalgo/sink"
+	"canalgo/snapshot"
 	"canalgo/status"
 )
 
@@ -42,6 +43,8 @@ func problems(r status.Report) []string {
 			say("%s is %s: %s", d.ID, d.Stage, d.LastError)
 		case d.Stage == status.Waiting && d.LastError != "":
 			say("%s waits for %s: %s", d.ID, d.WaitingFor, d.LastError)
+		case d.Stall != nil && d.Load != nil && d.LastError != "":
+			say("%s does not get on: %s: %s", d.ID, stallText(d.Stall), d.LastError)
 		case d.Stall != nil:
 			say("%s does not get on: %s", d.ID, stallText(d.Stall))
 		}
@@ -63,6 +66,7 @@ var hints = map[string]string{
 	"source":                   "the server has not answered",
 	stepRead:                   "the server has more, and nothing of it comes",
 	stepFeed:                   "what was read does not get to the node that writes it, or its acknowledgement not back",
+	snapshot.Reading:           "the server has not given them",
 	string(sink.Mapping):       "a batch is still decoded and mapped",
 	string(sink.Writing):       "the destination has not answered",
 	string(sink.Acknowledging): "what was written is not acknowledged",

@@ -175,3 +175,20 @@ func TestStateOlderThanTheIndexIsSaid(t *testing.T) {
 		eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
 	})
 }
+
+// What is refused at once can be more than one command holds.
+func TestManyLongRefusalsAreSetAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.aside, w.bulk, w.refuse = 1000, 64<<20, "*"
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "stream begins", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.starts) > 0 })
+		const size = 100 << 10 // of an id; 100 of them are in one write
+		var ids []string
+		for i := range 150 {
+			ids = append(ids, fmt.Sprint(i, strings.Repeat("x", size)))
+		}
+		w.commit(ids...)
+		eventually(t, "all set aside", func() bool { return len(n.Quarantine()) == len(ids) })
+	})
+}

@@ -207,6 +207,10 @@ func (n *Node) reportSource(v cluster.View, name string) (out status.Source) {
 	out = status.Source{Name: name, Epoch: v.Sources[name].Epoch, State: status.SourceConnecting, Since: n.began}
 	s := n.source(name)
 	if s == nil {
+		if x := n.reign.Load(); x != nil { // it leads, and has not come to its sources yet
+			out.Since = x.began
+			out.Stall = stalled("source", time.Since(x.began))
+		}
 		return out
 	}
 	s.mu.Lock()
@@ -299,6 +303,15 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 		p = sum(r.before, now)
 		stageOfWorker(&out, now)
 		out.Stall = stallOfDuty(out, led)
+	}
+	if r.reader != nil {
+		step, since, err := r.reader.Doing()
+		if step != "" {
+			out.Stall = stalled(step, time.Since(since))
+		}
+		if err != nil {
+			out.LastError = err.Error()
+		}
 	}
 	if r.mapping != nil {
 		out.Counters.NulledDates = r.mapping.Nulled()

@@ -208,6 +208,42 @@ func TestStallIsNamed(t *testing.T) {
 	}
 }
 
+// A load does not get on when its rows do not come, or are not taken.
+func TestStallOfALoadIsNamed(t *testing.T) {
+	for _, c := range []struct {
+		step, says  string
+		hold, loose func(w *world)
+	}{
+		{"read rows", "shop/user#load does not get on: read rows, the server has not given them for",
+			func(w *world) { w.set(func() { w.selects = make(chan struct{}) }) }, func(w *world) { close(w.selects) }},
+		{"refused", "shop/user#load does not get on: write, the destination has not answered for",
+			func(w *world) { w.set(func() { w.cut["n1"] = true }) }, func(w *world) { w.set(func() { w.cut["n1"] = false }) }},
+		{"not answered", "shop/user#load does not get on: write, the destination has not answered for",
+			func(w *world) { w.set(func() { w.blocked = make(chan struct{}) }) }, func(w *world) { close(w.blocked) }},
+	} {
+		t.Run(c.step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.rows["a"], w.cut = "", map[string]bool{}
+				n, _ := start(t, w, memory.New("n1"), "")
+				eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
+				c.hold(w)
+				began := time.Now()
+				if _, err := n.StartLoad(t.Context(), "shop", "user"); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, c.says, func() bool { return strings.Contains(strings.Join(n.Report(t.Context()).Problems, "\n"), c.says) })
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("named after %s, want 10 s at most", took)
+				}
+				c.loose(w)
+				eventually(t, "the load", has(w, "a"))
+				eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
+			})
+		})
+	}
+}
+
 func TestWaitingForLongIsAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -37,6 +37,7 @@ type dutyRun struct {
 	halted   time.Time // when it last found that it needs a person
 	worker   *sink.Worker
 	mapping  Mapping
+	reader   *snapshot.Reader // of a load that runs
 	loadRows rate
 	before   sink.Progress // of earlier workers of this run
 	rows     rate

@@ -76,6 +76,8 @@ type Reader struct {
 	Locks    bool // the server has no GTIDs: lock the rows that are read
 	Limits   sink.Limits
 	Log      hclog.Logger
+
+	steps steps
 }
 
 // A chunk is some rows' documents, read at one ordinal.
@@ -213,6 +215,8 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 
 // read reads a chunk at the newest ordinal; it tries again while the source does not answer.
 func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
+	step := r.steps.begin(Reading)
+	defer step.end()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		c, err := r.readOnce(ctx, query)
@@ -220,6 +224,7 @@ func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
 		if err == nil || ctx.Err() != nil || errors.As(err, &stop) {
 			return c, err
 		}
+		step.failed(err)
 		r.Log.Warn("read rows again", "table", r.Table.Name, "error", err)
 		if err := wait.Wait(ctx); err != nil {
 			return chunk{}, err
@@ -274,14 +279,17 @@ var errStale = errors.New("the rows were read too long ago")
 // writeFresh writes a chunk; one that has become too old, or that met an unreachable destination, is read again: what it
 // holds may have been deleted and forgotten meanwhile.
 func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, error)) error {
+	step := r.steps.begin(Writing)
+	defer step.end()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
-		err := r.write(ctx, c)
+		err := r.write(ctx, c, step)
 		var higher *HigherError
 		var stop *event.StopError
 		if err == nil || ctx.Err() != nil || errors.As(err, &higher) || errors.As(err, &stop) {
 			return err
 		}
+		step.failed(err)
 		r.Log.Warn("read and write rows again", "table", r.Table.Name, "error", err)
 		if err := wait.Wait(ctx); err != nil {
 			return err
@@ -293,11 +301,17 @@ func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, e
 }
 
 // write sends a chunk in bulks, several at a time.
-func (r *Reader) write(ctx context.Context, c chunk) error {
+func (r *Reader) write(ctx context.Context, c chunk, step *step) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Limits.InFlight)
 	for _, bulk := range split(c.changes, r.Limits) {
-		g.Go(func() error { return r.writeBulk(ctx, c, bulk) })
+		g.Go(func() error {
+			err := r.writeBulk(ctx, c, bulk)
+			if err == nil {
+				step.moved()
+			}
+			return err
+		})
 	}
 	return g.Wait()
 }
@@ -414,7 +428,9 @@ func (r *Reader) Render(ctx context.Context, index, document string, key []strin
 	if !own {
 		c.changes = append(c.changes, mapping.Change{Op: mapping.Delete, Index: index, ID: document, Version: c.at, Row: &event.Row{Table: r.Table}})
 	}
-	return r.write(ctx, c)
+	step := r.steps.begin(Writing)
+	defer step.end()
+	return r.write(ctx, c, step)
 }
 
 // First reads the first row of a table in its key's order, for a look at it; there may be none.
