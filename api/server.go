@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -444,19 +443,8 @@ func read(w http.ResponseWriter, r *http.Request, body any) bool {
 		fail(w, http.StatusBadRequest, "the body could not be read")
 		return false
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err = decoder.Decode(body); err == nil {
-		if _, end := decoder.Token(); end != io.EOF {
-			err = errors.New("something follows the JSON object")
-		}
-	}
-	if err != nil {
-		text := strings.TrimPrefix(err.Error(), "json: ")
-		if errors.Is(err, io.EOF) {
-			text = "the body is empty; want a JSON object"
-		}
-		fail(w, http.StatusBadRequest, "%s", text)
+	if err := decodeStrict(data, body); err != nil {
+		fail(w, http.StatusBadRequest, "%s", err)
 		return false
 	}
 	return true
