@@ -28,7 +28,8 @@ func TestCoordinatorOfThreeNodes(t *testing.T) {
 		net := newNetwork()
 		var c clustertest.Cluster
 		var nodes []*raftfsm.Node
-		for _, name := range []string{"a", "b", "c"} {
+		names := []string{"a", "b", "c"}
+		for _, name := range names {
 			dir := filepath.Join(t.TempDir(), name)
 			if err := os.CopyFS(dir, os.DirFS(template.dirs[name])); err != nil {
 				t.Fatal(err)
@@ -40,6 +41,7 @@ func TestCoordinatorOfThreeNodes(t *testing.T) {
 			nodes = append(nodes, node)
 			c.Nodes = append(c.Nodes, node)
 		}
+		c.Cut = func(node int, cut bool) { net.cut(names[node], cut) }
 		c.EndTerm = func() error {
 			for _, node := range nodes {
 				if v, _ := node.View(); v.Leading {

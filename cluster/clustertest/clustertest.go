@@ -33,6 +33,8 @@ type Cluster struct {
 	Nodes []Coordinator
 	// EndTerm ends the present term. Some running node is elected thereafter, perhaps the same.
 	EndTerm func() error
+	// Cut cuts a node off from the others, or connects it again; nil where there is nothing to cut.
+	Cut func(node int, cut bool)
 }
 
 // patience is how long anything may take.
@@ -57,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) Cluster) {
 		{"views never go back", testViews},
 		{"proposals end with their context", testContext},
 		{"stops at once when its context is over", testStopped},
+		{"assignments and positions are linearizable", testLinear},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
