@@ -50,8 +50,12 @@ func (n *Network) lay(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.do(ctx, "addr add "+n.Outside()+"/24 dev "+n.prefix+"o"); err != nil {
-		return err
+	for side, addresses := range map[string][]string{"o": {n.Outside(), n.Server(0), n.Server(1)}, "i": {n.Between()}} {
+		for _, address := range addresses {
+			if err := n.do(ctx, "addr add "+address+"/24 dev "+n.prefix+side); err != nil {
+				return err
+			}
+		}
 	}
 	for host := 1; host <= n.hosts; host++ {
 		space := n.space(host)
@@ -87,6 +91,12 @@ func (n *Network) do(ctx context.Context, step string) error {
 // Outside is the machine's own address, as the hosts reach it.
 func (n *Network) Outside() string { return fmt.Sprintf("10.%d.1.254", n.subnet) }
 
+// Server is a further address of the machine, 0 or 1, for a server of which a host is to be cut off.
+func (n *Network) Server(i int) string { return fmt.Sprintf("10.%d.1.%d", n.subnet, 253-i) }
+
+// Between is the machine's address on the switch between the hosts, for a proxy.
+func (n *Network) Between() string { return fmt.Sprintf("10.%d.2.254", n.subnet) }
+
 // Outer is a host's address, from 1, for the machine.
 func (n *Network) Outer(host int) string { return fmt.Sprintf("10.%d.1.%d", n.subnet, host) }
 
@@ -106,6 +116,17 @@ func (n *Network) Cut(ctx context.Context, host int) error {
 // Heal puts it in again.
 func (n *Network) Heal(ctx context.Context, host int) error {
 	return n.do(ctx, "link set "+n.cable("i", host)+" master "+n.prefix+"i")
+}
+
+// Lose has everything lost that a host sends to an address: it can make no connection to it, and on those that it has it hears
+// but is not heard.
+func (n *Network) Lose(ctx context.Context, host int, address string) error {
+	return n.do(ctx, "-n "+n.space(host)+" rule add to "+address+" blackhole pref 10")
+}
+
+// Find ends a Lose.
+func (n *Network) Find(ctx context.Context, host int, address string) error {
+	return n.do(ctx, "-n "+n.space(host)+" rule del to "+address+" blackhole pref 10")
 }
 
 // Close removes everything; no process may run on the hosts.

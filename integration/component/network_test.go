@@ -61,4 +61,25 @@ func TestNetworkCut(t *testing.T) {
 			t.Fatal("healed, they do not reach each other")
 		}
 	}
+	if err := n.Lose(ctx, 2, n.Outside()); err != nil {
+		t.Fatal(err)
+	}
+	if blind := exec.CommandContext(ctx, argv[0], argv[1:]...); reachesNow(blind, machine) {
+		t.Error("a host reaches an address to which everything is lost")
+	}
+	if !reaches(within) {
+		t.Error("a host that does not reach the machine does not reach the other")
+	}
+	if err := n.Find(ctx, 2, n.Outside()); err != nil {
+		t.Fatal(err)
+	}
+	if !reaches(machine) {
+		t.Error("healed, the host does not reach the machine")
+	}
+}
+
+// reachesNow reports whether a connection was made; the kernel refuses it at once where there is no way.
+func reachesNow(cmd *exec.Cmd, address string) bool {
+	cmd.Args[len(cmd.Args)-1] = "exec 3<>/dev/tcp/" + address
+	return cmd.Run() == nil
 }

@@ -56,7 +56,7 @@ func NewClusterAt(dir string, count int, sections string, place func(number int)
 func (c *Cluster) Add() (*Node, error) {
 	var join []string
 	for _, n := range c.Nodes {
-		join = append(join, n.Port)
+		join = append(join, n.Address)
 	}
 	c.made++
 	name := fmt.Sprintf("n%d", c.made)

@@ -58,6 +58,8 @@ type Node struct {
 	HTTP string // host:port, the same over restarts
 	Port string // host:port of the node port, the same over restarts
 
+	Address string // host:port at which other nodes reach Port
+
 	// Extra are arguments for the next start beside those that it has always.
 	Extra []string
 
@@ -66,6 +68,7 @@ type Node struct {
 
 	within []string // the command that runs the binary, before its own
 	args   []string // that it is started with
+	always []string // further ones
 	env    []string // beside those of this process
 	client *http.Client
 	paused atomic.Bool
@@ -104,6 +107,7 @@ func newJoining(dir, name, token string, at *Place, join ...string) (*Node, erro
 // A Place is where a node runs, when that is not this host's loopback.
 type Place struct {
 	HTTP, Port string   // HOST:PORT
+	Advertise  string   // HOST:PORT at which the other nodes are told to reach Port; "" is Port itself
 	Within     []string // the command that runs the binary there, before the binary's own
 }
 
@@ -119,12 +123,15 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 		}
 		at = &Place{HTTP: ports[0], Port: ports[1]}
 	}
-	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, Binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
+	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, Address: at.Port, Binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
+	if at.Advertise != "" {
+		n.Address, n.always = at.Advertise, []string{"-advertise", at.Advertise}
+	}
 	n.process = process.Process{
 		Name: "canalgo " + name,
 		Log:  n.LogFile(),
 		Command: func() *exec.Cmd {
-			argv := slices.Concat(n.within, []string{n.Binary}, n.args, n.Extra)
+			argv := slices.Concat(n.within, []string{n.Binary}, n.args, n.always, n.Extra)
 			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Dir = n.Dir
 			cmd.Env = append(os.Environ(), n.env...)

@@ -52,6 +52,8 @@ type Elastic struct {
 	acknowledged  map[key]write
 	itemFault     func(Item) int
 	requestFault  func(*http.Request) int
+	answerFault   func(*http.Request) Answer
+	inFlight      map[string]int // bulk requests without an answer, by their sender's IP address
 	stripVersions bool
 	before, after []*Hold // not yet caught a request
 }
@@ -82,6 +84,7 @@ func NewElasticOn(listen, target string) (*Elastic, error) {
 			ErrorLog: log.New(io.Discard, "", 0), // a server that is away is a test's doing
 		},
 		acknowledged: make(map[key]write),
+		inFlight:     make(map[string]int),
 	}
 	e.work, e.cancel = context.WithCancel(context.Background())
 	e.server = &http.Server{Handler: e, ErrorLog: log.New(io.Discard, "", 0)}
@@ -128,11 +131,26 @@ func (e *Elastic) FailItems(status func(Item) int) {
 	e.itemFault = status
 }
 
-// FailRequests asks status about every request, bulk or not; other than 0, it is the answer. A nil function ends this.
+// FailRequests asks status about every request, bulk or not; other than 0, it is the answer: 502 a page, as a gateway's, others
+// an error as Elasticsearch writes it. With Reset there is none. A nil function ends this.
 func (e *Elastic) FailRequests(status func(*http.Request) int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.requestFault = status
+}
+
+// SpoilAnswers asks answer what becomes of the answer to every bulk request that Elasticsearch has done. A nil function ends this.
+func (e *Elastic) SpoilAnswers(answer func(*http.Request) Answer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answerFault = answer
+}
+
+// InFlight counts the bulk requests of one host, an IP address, that have no answer yet.
+func (e *Elastic) InFlight(host string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.inFlight[host]
 }
 
 // StripVersions says whether versions are taken out of bulk actions, so that Elasticsearch cannot refuse an old write.
@@ -208,8 +226,9 @@ func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.forward.ServeHTTP(w, r)
 		return
 	}
-	e.count(func(s *Stats) { s.Bulks++; s.InFlight++ })
-	defer e.count(func(s *Stats) { s.InFlight-- })
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	e.count(func(s *Stats) { s.Bulks++; s.InFlight++; e.inFlight[host]++ })
+	defer e.count(func(s *Stats) { s.InFlight--; e.inFlight[host]-- })
 	if err := e.serveBulk(w, r); err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 	}
@@ -221,7 +240,20 @@ func (e *Elastic) count(change func(*Stats)) {
 	change(&e.stats)
 }
 
+// Reset is a status for FailRequests: the connection is reset.
+const Reset = -1
+
 func refuse(w http.ResponseWriter, status int) {
+	switch status {
+	case Reset:
+		reset(w)
+		return
+	case http.StatusBadGateway:
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		io.WriteString(w, "<html><body><h1>502 Bad Gateway</h1></body></html>")
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"error":{"type":"proxy_fault","reason":"made by the test's proxy"},"status":%d}`, status)
@@ -240,7 +272,7 @@ func (e *Elastic) serveBulk(w http.ResponseWriter, r *http.Request) error {
 	}
 	e.mu.Lock()
 	e.stats.Items += len(items)
-	fault, strip := e.itemFault, e.stripVersions
+	fault, strip, spoil := e.itemFault, e.stripVersions, e.answerFault
 	e.mu.Unlock()
 
 	faults := make([]int, len(items)) // status of the items that are not forwarded
@@ -270,6 +302,11 @@ func (e *Elastic) serveBulk(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	e.stop(&e.after)
+	if spoil != nil {
+		if how := spoil(r); how != Whole {
+			return how.write(w, data)
+		}
+	}
 	for _, name := range []string{"Content-Type", "X-Elastic-Product", "Warning"} {
 		if v := answer.Header.Values(name); len(v) > 0 {
 			w.Header()[name] = v

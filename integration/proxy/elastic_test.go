@@ -326,3 +326,67 @@ func waitFor(t *testing.T, done func() bool) {
 		}
 	}
 }
+
+// TestElasticSpoilsAnswers has a bulk of two items done, the second of which is refused, and its answer spoiled.
+func TestElasticSpoilsAnswers(t *testing.T) {
+	for answer, want := range map[proxy.Answer]struct {
+		text string
+		ends bool // before its end
+	}{
+		proxy.Whole:     {`"errors":true,"items":[{"index":{"_id":"1","status":200,"_seq_no":0}},{"index":{"_id":"2","_index":"i",`, false},
+		proxy.Lost:      {"", true},
+		proxy.Truncated: {`{"took":1,`, true},
+		proxy.Garbage:   {"this was an answer", false},
+		proxy.Fewer:     {`"errors":true,"items":[{"index":{"_id":"1","status":200,"_seq_no":0}}]}`, false},
+		proxy.Swapped:   {`,{"index":{"_id":"1","status":200,"_seq_no":0}}]}`, false},
+		proxy.Denied:    {`"errors":false,"items":[{"index":{"_id":"1","status":200,"_seq_no":0}},{"index":{"_id":"2","_index":"i",`, false},
+	} {
+		p, fake := start(t)
+		p.FailItems(func(i proxy.Item) int {
+			if i.ID == "2" {
+				return 400
+			}
+			return 0
+		})
+		p.SpoilAnswers(func(*http.Request) proxy.Answer {
+			if n := p.InFlight("127.0.0.1"); n != 1 {
+				t.Errorf("%d bulks are in flight", n)
+			}
+			return answer
+		})
+		resp, err := http.Post(p.URL()+"/_bulk", "application/json", strings.NewReader(index("1", 7)+index("2", 7)))
+		got := ""
+		if err == nil {
+			var data []byte
+			data, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+			got = string(data)
+		}
+		if !strings.Contains(got, want.text) || (err != nil) != want.ends {
+			t.Errorf("answer %d: %q, %v, want %q", answer, got, err, want.text)
+		}
+		if v := fake.version("1"); v != 7 {
+			t.Errorf("answer %d: the item was not done: version %d", answer, v)
+		}
+	}
+}
+
+// TestElasticRefusesRequests answers as a gateway does, and not at all.
+func TestElasticRefusesRequests(t *testing.T) {
+	p, _ := start(t)
+	for status, want := range map[int]string{503: "proxy_fault", 502: "<html>", proxy.Reset: ""} {
+		p.FailRequests(func(*http.Request) int { return status })
+		resp, err := http.Get(p.URL() + "/")
+		if (err != nil) != (status == proxy.Reset) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if err != nil {
+			continue
+		}
+		data, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(data), want) {
+			t.Errorf("%d: answer %d %q, %v", status, resp.StatusCode, data, err)
+		}
+	}
+}

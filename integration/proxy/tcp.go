@@ -14,18 +14,24 @@ type TCP struct {
 	listener net.Listener
 
 	mu       sync.Mutex
-	changed  chan struct{} // closed and made anew whenever one of the next three changes
+	changed  chan struct{} // closed and made anew whenever one of the next two changes
 	cut      bool          // new connections are closed at once
-	stalled  bool          // nothing passes, nothing is closed
-	delay    time.Duration
+	spoils   map[stretch]Spoil
 	budget   int64 // bytes from the target until a connection ends; negative: no limit
 	closed   bool
 	links    map[*link]struct{}
 	accepted int
 }
 
+// A stretch is one direction of the connections of one host, or of all hosts when host is "".
+type stretch struct {
+	host string
+	way  Direction
+}
+
 // A link is one connection and its other half.
 type link struct {
+	host           string // of the client
 	client, server net.Conn
 	gone           chan struct{}
 	once           sync.Once
@@ -40,7 +46,7 @@ func NewTCPOn(listen, target string) (*TCP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
-	t := &TCP{target: target, listener: l, changed: make(chan struct{}), budget: -1, links: make(map[*link]struct{})}
+	t := &TCP{target: target, listener: l, changed: make(chan struct{}), spoils: make(map[stretch]Spoil), budget: -1, links: make(map[*link]struct{})}
 	go t.accept()
 	return t, nil
 }
@@ -76,13 +82,37 @@ func (t *TCP) Cut() {
 
 // Stall lets nothing through and closes nothing, as a link that went dead does, until Heal. New connections are taken
 // and get no answer.
-func (t *TCP) Stall() { t.change(func() { t.stalled = true }) }
+func (t *TCP) Stall() { t.both(Spoil{Stall: true}) }
 
 // Delay holds each piece of data back for d, in both directions; 0 ends it.
-func (t *TCP) Delay(d time.Duration) { t.change(func() { t.delay = d }) }
+func (t *TCP) Delay(d time.Duration) { t.both(Spoil{Delay: d}) }
 
-// Heal ends Cut and Stall. What was sent into a stalled connection arrives.
-func (t *TCP) Heal() { t.change(func() { t.cut, t.stalled = false, false }) }
+func (t *TCP) both(s Spoil) {
+	t.Spoil(ToTarget, s)
+	t.Spoil(FromTarget, s)
+}
+
+// Spoil does that to all connections, those that there are and new ones, in one direction. It takes the place of what was
+// done to that direction before.
+func (t *TCP) Spoil(way Direction, s Spoil) { t.SpoilFrom("", way, s) }
+
+// SpoilFrom is Spoil for the connections that one host, an IP address, has made; what is done to all is not done to those.
+func (t *TCP) SpoilFrom(host string, way Direction, s Spoil) {
+	t.change(func() {
+		t.spoils[stretch{host, way}] = s
+		if s == (Spoil{}) {
+			delete(t.spoils, stretch{host, way})
+		}
+	})
+}
+
+// Heal ends Cut, Stall, Delay and every Spoil. What was sent into a stalled connection arrives.
+func (t *TCP) Heal() {
+	t.change(func() {
+		t.cut = false
+		clear(t.spoils)
+	})
+}
 
 // Connections counts the connections that were taken until now.
 func (t *TCP) Connections() int {
@@ -110,7 +140,8 @@ func (t *TCP) accept() {
 }
 
 func (t *TCP) serve(client net.Conn) {
-	l := &link{client: client, gone: make(chan struct{})}
+	host, _, _ := net.SplitHostPort(client.RemoteAddr().String())
+	l := &link{host: host, client: client, gone: make(chan struct{})}
 	defer l.close(false)
 	server, err := net.Dial("tcp", t.target)
 	if err != nil {
@@ -130,60 +161,86 @@ func (t *TCP) serve(client net.Conn) {
 		defer t.mu.Unlock()
 		delete(t.links, l)
 	}()
-	go t.pump(l, client, server, false)
-	t.pump(l, server, client, true)
+	go t.pump(l, client, server, ToTarget)
+	t.pump(l, server, client, FromTarget)
 }
 
 // pump copies one direction; when it ends, the whole link does.
-func (t *TCP) pump(l *link, from io.Reader, to io.Writer, fromTarget bool) {
+func (t *TCP) pump(l *link, from io.Reader, to io.Writer, way Direction) {
 	defer l.close(false)
 	buf := make([]byte, 64<<10)
+	f := flow{link: l, way: way, to: to}
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
-			if !t.pass(l) {
-				return
-			}
-			data, last := buf[:n], false
-			if fromTarget {
-				data, last = t.spend(data)
-			}
-			if _, err := to.Write(data); err != nil {
-				return
-			}
-			if last {
-				return
-			}
-		}
-		if err != nil {
+		if n > 0 && !t.pass(&f, buf[:n]) || err != nil {
 			return
 		}
 	}
 }
 
-// pass waits until data may pass; false when the link is gone.
-func (t *TCP) pass(l *link) bool {
+// A flow is one direction of one link.
+type flow struct {
+	link   *link
+	way    Direction
+	to     io.Writer
+	passed int64 // bytes
+}
+
+// pass sends data on, spoiled as it is to be; false when the link has ended.
+func (t *TCP) pass(f *flow, data []byte) bool {
 	t.mu.Lock()
-	delay := t.delay
+	hold := t.spoil(f).hold(len(data))
 	t.mu.Unlock()
 	select {
-	case <-time.After(delay):
-	case <-l.gone:
+	case <-time.After(hold):
+	case <-f.link.gone:
 		return false
 	}
+	s, ok := t.flowing(f)
+	if !ok {
+		return false
+	}
+	if s.Drop {
+		return true
+	}
+	data, last := s.clip(data, f.passed)
+	if f.way == FromTarget && !last {
+		data, last = t.spend(data)
+	}
+	s.flip(data, f.passed)
+	f.passed += int64(len(data))
+	if _, err := f.to.Write(data); err != nil {
+		return false
+	}
+	if last {
+		f.link.close(s.Reset)
+	}
+	return !last
+}
+
+// flowing waits while the flow is stalled and returns what is to be done to it then; false when the link is gone.
+func (t *TCP) flowing(f *flow) (Spoil, bool) {
 	for {
 		t.mu.Lock()
-		stalled, changed := t.stalled, t.changed
+		s, changed := t.spoil(f), t.changed
 		t.mu.Unlock()
-		if !stalled {
-			return true
+		if !s.Stall {
+			return s, true
 		}
 		select {
 		case <-changed:
-		case <-l.gone:
-			return false
+		case <-f.link.gone:
+			return s, false
 		}
 	}
+}
+
+// spoil runs under t.mu.
+func (t *TCP) spoil(f *flow) Spoil {
+	if s, ok := t.spoils[stretch{f.link.host, f.way}]; ok {
+		return s
+	}
+	return t.spoils[stretch{"", f.way}]
 }
 
 // spend takes data's bytes from the budget; last says that it is used up, with what is still to be sent.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	mathbits "math/bits"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,5 +150,80 @@ func TestTCPBreak(t *testing.T) {
 	}
 	if err := ask(dial(t, p), "hello"); err != nil {
 		t.Errorf("a new connection: %v", err)
+	}
+}
+
+// TestTCPSpoil does one thing to one direction of the connections of this host; those of another host are not touched.
+func TestTCPSpoil(t *testing.T) {
+	sent := strings.Repeat("0123456789abcdef", 1000)
+	for name, c := range map[string]struct {
+		spoil proxy.Spoil
+		want  func(got string, took time.Duration, err error) bool
+	}{
+		"delay": {proxy.Spoil{Delay: 50 * time.Millisecond, Jitter: time.Millisecond}, func(got string, took time.Duration, err error) bool {
+			return got == sent && took >= 50*time.Millisecond
+		}},
+		"rate": {proxy.Spoil{Rate: 160_000}, func(got string, took time.Duration, err error) bool {
+			return got == sent && took >= 90*time.Millisecond
+		}},
+		"stall": {proxy.Spoil{Stall: true}, func(got string, _ time.Duration, err error) bool {
+			return got == "" && errors.Is(err, os.ErrDeadlineExceeded)
+		}},
+		"drop": {proxy.Spoil{Drop: true}, func(got string, _ time.Duration, err error) bool {
+			return got == "" && errors.Is(err, os.ErrDeadlineExceeded)
+		}},
+		"flip": {proxy.Spoil{Flip: 4000}, func(got string, _ time.Duration, err error) bool {
+			return len(got) == len(sent) && bits(got, sent) > 0 && bits(got, sent) <= 4
+		}},
+		"budget": {proxy.Spoil{Budget: 5000}, func(got string, _ time.Duration, err error) bool {
+			return strings.HasPrefix(sent[:5000], got) && (err == io.EOF || err == io.ErrUnexpectedEOF)
+		}},
+		"reset": {proxy.Spoil{Budget: 5000, Reset: true}, func(got string, _ time.Duration, err error) bool { return len(got) <= 5000 && err != nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, way := range []proxy.Direction{proxy.ToTarget, proxy.FromTarget} {
+				p := echo(t)
+				p.SpoilFrom("127.0.0.1", way, c.spoil)
+				conn := dial(t, p)
+				conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
+				began := time.Now()
+				go io.WriteString(conn, sent)
+				buf := make([]byte, len(sent))
+				n, err := io.ReadFull(conn, buf)
+				if got := string(buf[:n]); !c.want(got, time.Since(began), err) {
+					t.Errorf("direction %d: %d of %d bytes, %d bits flipped, %v", way, n, len(sent), bits(got, sent), err)
+				}
+
+				other := echo(t)
+				other.SpoilFrom("127.0.0.2", way, c.spoil)
+				if err := ask(dial(t, other), "hello"); err != nil {
+					t.Errorf("a host that is not meant: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// bits counts those in which two texts differ.
+func bits(a, b string) (n int) {
+	for i := range min(len(a), len(b)) {
+		n += mathbits.OnesCount8(a[i] ^ b[i])
+	}
+	return n
+}
+
+// TestTCPHealEndsSpoils lets what was stalled arrive.
+func TestTCPHealEndsSpoils(t *testing.T) {
+	p := echo(t)
+	p.Spoil(proxy.ToTarget, proxy.Spoil{Stall: true})
+	p.SpoilFrom("127.0.0.1", proxy.FromTarget, proxy.Spoil{Stall: true})
+	c := dial(t, p)
+	if _, err := io.WriteString(c, "hel"); err != nil {
+		t.Fatal(err)
+	}
+	p.Heal()
+	buf := make([]byte, 3)
+	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "hel" {
+		t.Errorf("%q, %v", buf, err)
 	}
 }
