@@ -69,6 +69,8 @@ type Node struct {
 	within []string // the command that runs the binary, before its own
 	args   []string // that it is started with
 	always []string // further ones
+	listen string   // host:port that HTTP is answered at; all addresses on a host of its own
+	local  string   // host:port for commands, which are answered on the node's own host only
 	env    []string // beside those of this process
 	client *http.Client
 	paused atomic.Bool
@@ -99,7 +101,7 @@ func newJoining(dir, name, token string, at *Place, join ...string) (*Node, erro
 	if err != nil {
 		return nil, err
 	}
-	n.args = []string{"-join", strings.Join(join, ","), "-id", name, "-data", n.Data(), "-http", n.HTTP, "-listen", n.Port}
+	n.args = []string{"-join", strings.Join(join, ","), "-id", name, "-data", n.Data(), "-http", n.listen, "-listen", n.Port}
 	n.env = []string{"CANALGO_TOKEN=" + token}
 	return n, os.MkdirAll(dir, 0o755)
 }
@@ -124,6 +126,14 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 		at = &Place{HTTP: ports[0], Port: ports[1]}
 	}
 	n := &Node{Name: name, Dir: dir, HTTP: at.HTTP, Port: at.Port, Address: at.Port, Binary: binary, within: at.Within, client: &http.Client{Timeout: 5 * time.Second}}
+	n.listen, n.local = n.HTTP, n.HTTP
+	if at.Within != nil {
+		_, port, err := net.SplitHostPort(at.HTTP)
+		if err != nil {
+			return nil, err
+		}
+		n.listen, n.local = "0.0.0.0:"+port, "127.0.0.1:"+port
+	}
 	if at.Advertise != "" {
 		n.Address, n.always = at.Advertise, []string{"-advertise", at.Advertise}
 	}
@@ -157,7 +167,7 @@ func freePorts(count int) ([]string, error) {
 
 // Configure writes the file again; a node that runs does not look at it.
 func (n *Node) Configure(sections string) error {
-	text := fmt.Sprintf("[node]\nname = %q\ndata = %q\nhttp = %q\nlisten = %q\n\n%s\n", n.Name, n.Data(), n.HTTP, n.Port, sections)
+	text := fmt.Sprintf("[node]\nname = %q\ndata = %q\nhttp = %q\nlisten = %q\n\n%s\n", n.Name, n.Data(), n.listen, n.Port, sections)
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
@@ -258,7 +268,7 @@ func (n *Node) Command(ctx context.Context, args ...string) (Output, error) {
 	argv := slices.Concat(n.within, []string{n.Binary}, args)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = n.Dir
-	cmd.Env = append(os.Environ(), "CANALGO_HTTP="+n.HTTP)
+	cmd.Env = append(os.Environ(), "CANALGO_HTTP="+n.local)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	out := Output{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}

@@ -74,8 +74,9 @@ func (o *writer) drop() {
 // errTakeBack asks transaction for a rollback.
 var errTakeBack = errors.New("take it back")
 
-// harmless are the errors that several writers give each other.
-var harmless = map[uint16]bool{mysql.ER_LOCK_DEADLOCK: true, mysql.ER_LOCK_WAIT_TIMEOUT: true, mysql.ER_DUP_ENTRY: true}
+// harmless are the errors that several writers give each other, and those of a server that takes no writes for a while.
+var harmless = map[uint16]bool{mysql.ER_LOCK_DEADLOCK: true, mysql.ER_LOCK_WAIT_TIMEOUT: true, mysql.ER_DUP_ENTRY: true,
+	mysql.ER_OPTION_PREVENTS_STATEMENT: true}
 
 // work does one random transaction.
 func (o *writer) work() error {

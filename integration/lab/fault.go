@@ -1,0 +1,206 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"canalgo/integration/harness"
+	"canalgo/status"
+)
+
+// A Target says which node, as things stand when the fault is made.
+type Target string
+
+// The targets.
+const (
+	Leader Target = "leader"
+	Worker Target = "worker" // one that has a duty and does not lead, if there is one
+	Any    Target = "any"
+)
+
+// A kind is a kind of fault.
+type kind struct {
+	name              string
+	rows              string // of the fault matrix
+	targets           []Target
+	shortest, longest time.Duration
+	weight            int      // how often it is drawn
+	takes             []string // what it has in its hands while it lasts
+	make              func(ctx context.Context, f *fault) error
+}
+
+func kindOf(name string) (kind, bool) {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		return kind{}, false
+	}
+	return kinds[i], true
+}
+
+// Kinds names all kinds of faults.
+func Kinds() []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	return names
+}
+
+// Make returns a fault of a kind without targets.
+func Make(name string) Event { return MakeAt(name, "") }
+
+// MakeAt returns a fault of a kind with targets.
+func MakeAt(name string, target Target) Event {
+	return Event{Length: time.Second, Fault: name, Target: target}
+}
+
+// Kill ends a node by kill -9, and starts it again.
+func Kill(target Target) Event { return MakeAt("kill", target) }
+
+// Pause stops a node's clock.
+func Pause(target Target) Event { return MakeAt("pause", target) }
+
+// Cut cuts a node off from the others; it still reaches MySQL and Elasticsearch.
+func Cut(target Target) Event { return MakeAt("cut", target) }
+
+// A fault is an event that happens.
+type fault struct {
+	*trial
+	event Event
+	held  []string
+	heals []func() error // run in the opposite order
+}
+
+// heal has something done when the fault is over.
+func (f *fault) heal(how func() error) { f.heals = append(f.heals, how) }
+
+// take takes all of something into this fault's hands, or nothing.
+func (f *fault) take(things ...string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.ContainsFunc(things, func(thing string) bool { return f.taken[thing] }) {
+		return errTaken
+	}
+	for _, thing := range things {
+		f.taken[thing] = true
+		f.held = append(f.held, thing)
+	}
+	return nil
+}
+
+func (f *fault) give() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, thing := range f.held {
+		delete(f.taken, thing)
+	}
+}
+
+// pick chooses the target's node.
+func (f *fault) pick() *harness.Node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	wanted := func(*harness.Node) bool { return true }
+	switch f.event.Target {
+	case Leader:
+		wanted = func(n *harness.Node) bool { return n.Name == f.report.Leader }
+	case Worker:
+		wanted = func(n *harness.Node) bool {
+			return n.Name != f.report.Leader && slices.ContainsFunc(f.report.Duties, func(d status.Duty) bool { return d.Node == n.Name })
+		}
+	}
+	some := slices.DeleteFunc(slices.Clone(f.nodes), func(n *harness.Node) bool { return !wanted(n) })
+	if len(some) == 0 {
+		some = f.nodes
+	}
+	return some[f.random.IntN(len(some))]
+}
+
+// process picks the target and takes its process, which must run.
+func (f *fault) process() (*harness.Node, error) {
+	n := f.pick()
+	return n, f.takeProcess(n)
+}
+
+func (f *fault) takeProcess(n *harness.Node) error {
+	if err := f.take("process " + n.Name); err != nil {
+		return err
+	}
+	select {
+	case <-n.Ended(): // by itself, for which another fault is the excuse, or none
+		return errTaken
+	default:
+		return nil
+	}
+}
+
+// host picks the target and takes one of its host's ways; number is the host's.
+func (f *fault) host(way string) (n *harness.Node, number int, err error) {
+	n = f.pick()
+	return n, f.hostNumber(n), f.take(way + " " + n.Name)
+}
+
+func (f *fault) hostNumber(n *harness.Node) int {
+	for i := range f.nodes {
+		if f.nodes[i] == n {
+			return i + 1
+		}
+	}
+	return hosts
+}
+
+// excuse lets a node end by itself.
+func (f *fault) excuse(n *harness.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.excused[n] = true
+}
+
+// touch notes that requests of a node that were begun in time may arrive late from now on.
+func (f *fault) touch(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.touched[name] = true
+}
+
+// chance draws whether something happens that has n chances of 100.
+func (f *fault) chance(n int) bool { return f.draw(100) < n }
+
+func (f *fault) draw(n int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.random.IntN(n)
+}
+
+// repeat does something again and again until the fault is over.
+func (f *fault) repeat(ctx context.Context, every time.Duration, do func() error) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		for {
+			if !sleep(ctx, every) {
+				done <- nil
+				return
+			}
+			if err := do(); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	f.heal(func() error {
+		stop()
+		return <-done
+	})
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		panic(fmt.Sprintf("%q is no HOST:PORT", address))
+	}
+	return host
+}
