@@ -48,7 +48,7 @@ func TestParseRefuses(t *testing.T) {
 		"seed 1 load 8s\n1s +1s kill nobody":      "the targets are",
 		"seed 1 load 8s\n1s +1s kill-all leader":  "the targets are",
 		"seed 1 load 8s\n1 +1s kill leader":       "missing unit",
-		"seed 1 load 8s\n1s kill":                  "want START +LENGTH FAULT",
+		"seed 1 load 8s\n1s kill":                 "want START +LENGTH FAULT",
 		"seed one load 8s":                        "want seed NUMBER load DURATION",
 		"seed 1 load eight":                       "invalid duration",
 		"seed 1 load 8s\n1s +1s kill leader soon": "want START",
