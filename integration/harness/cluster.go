@@ -164,17 +164,25 @@ func Whole(r status.Report, nodes int) bool {
 	return r.Leader != "" && len(r.Nodes) == nodes && len(r.Duties) > 0
 }
 
-// Wait asks a node that runs for the status until it is as it should be.
+// Wait asks a node that runs for the status until it is as it should be. The error says how it was last.
 func (c *Cluster) Wait(ctx context.Context, what string, is func(status.Report) bool) (status.Report, error) {
 	var report status.Report
-	err := Poll(ctx, func() (err error) {
-		if report, err = c.Status(ctx); err == nil && !is(report) {
-			err = fmt.Errorf("not yet: %+v", report)
+	var wrong error
+	err := Poll(ctx, func() error {
+		r, err := c.Status(ctx)
+		switch {
+		case err == nil && is(r):
+			report, wrong = r, nil
+			return nil
+		case err == nil:
+			report, wrong = r, fmt.Errorf("not yet: %+v", r)
+		case ctx.Err() == nil || wrong == nil:
+			wrong = err
 		}
-		return err
+		return wrong
 	})
 	if err != nil {
-		return report, fmt.Errorf("wait for %s: %w", what, err)
+		return report, fmt.Errorf("wait for %s: %w", what, errors.Join(ctx.Err(), wrong))
 	}
 	return report, nil
 }
