@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"canalgo/integration/harness"
+	"canalgo/status"
 )
 
 // end ends a node's process by kill -9, notes whether it was writing, and starts it again when the fault is over.
@@ -229,27 +231,47 @@ func member(ctx context.Context, f *fault) error {
 		err := f.leave(ctx, n)
 		_ = n.Kill() // it says that it has ended by itself
 		f.cluster.Forget(n)
-		return err
+		if err == nil {
+			err = f.gone(ctx, n)
+		}
+		if err != nil {
+			f.violate("%s cannot leave: %v; the end of its log:\n%s", n.Name, err, n.LogTail(10))
+		}
+		return nil
 	})
 	return n.Start()
 }
 
 // leave has a node leave the cluster; until there is a leader that lets it go, it is told again.
 func (f *fault) leave(ctx context.Context, n *harness.Node) error {
-	err := harness.Poll(ctx, func() error {
+	return harness.Poll(ctx, func() error {
 		select {
 		case <-n.Ended():
 			return nil
 		default:
 		}
-		out, err := n.Command(ctx, "leave")
-		if err == nil && out.Code != 0 {
-			err = errors.New(strings.TrimSpace(out.Stderr))
-		}
-		return err
+		return answered(n.Command(ctx, "leave"))
 	})
-	if err != nil {
-		f.violate("%s cannot leave: %v; the end of its log:\n%s", n.Name, err, n.LogTail(10))
+}
+
+// gone takes a node out as an operator would that the cluster took in only when the node had been told to leave.
+func (f *fault) gone(ctx context.Context, n *harness.Node) error {
+	return harness.Poll(ctx, func() error {
+		report, err := f.cluster.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(report.Nodes, func(member status.Node) bool { return member.Name == n.Name }) {
+			return errors.Join(errors.New("it is still a member"), answered(f.cluster.Command(ctx, "remove", n.Name)))
+		}
+		return nil
+	})
+}
+
+// answered returns the error of a command.
+func answered(out harness.Output, err error) error {
+	if err == nil && out.Code != 0 {
+		err = errors.New(strings.TrimSpace(out.Stderr))
 	}
-	return nil
+	return err
 }
