@@ -39,7 +39,7 @@ func (o *writer) run(ctx context.Context) error {
 		var refused *mysql.MyError
 		switch {
 		case err == nil:
-		case errors.As(err, &refused) && refused.Code != mysql.ER_SERVER_SHUTDOWN:
+		case errors.As(err, &refused) && !away[refused.Code]:
 			return fmt.Errorf("workload: %w", err)
 		default:
 			o.drop()
@@ -74,9 +74,11 @@ func (o *writer) drop() {
 // errTakeBack asks transaction for a rollback.
 var errTakeBack = errors.New("take it back")
 
-// harmless are the errors that several writers give each other, and those of a server that takes no writes for a while.
-var harmless = map[uint16]bool{mysql.ER_LOCK_DEADLOCK: true, mysql.ER_LOCK_WAIT_TIMEOUT: true, mysql.ER_DUP_ENTRY: true,
-	mysql.ER_OPTION_PREVENTS_STATEMENT: true}
+// harmless are the errors that several writers give each other.
+var harmless = map[uint16]bool{mysql.ER_LOCK_DEADLOCK: true, mysql.ER_LOCK_WAIT_TIMEOUT: true, mysql.ER_DUP_ENTRY: true}
+
+// away are the answers of a server that takes no work for a while: it stops, or is read-only.
+var away = map[uint16]bool{mysql.ER_SERVER_SHUTDOWN: true, mysql.ER_OPTION_PREVENTS_STATEMENT: true}
 
 // work does one random transaction.
 func (o *writer) work() error {
