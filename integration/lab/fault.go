@@ -49,6 +49,12 @@ func Kinds() []string {
 	return names
 }
 
+// MatrixRows names the rows of the fault matrix that a kind makes, "" when there is no such kind.
+func MatrixRows(name string) string {
+	k, _ := kindOf(name)
+	return k.rows
+}
+
 // Make returns a fault of a kind without targets.
 func Make(name string) Event { return MakeAt(name, "") }
 
@@ -143,9 +149,10 @@ func (f *fault) host(way string) (n *harness.Node, number int, err error) {
 	return n, f.hostNumber(n), f.take(way + " " + n.Name)
 }
 
-func (f *fault) hostNumber(n *harness.Node) int {
-	for i := range f.nodes {
-		if f.nodes[i] == n {
+// hostNumber is the number of a node's host.
+func (t *trial) hostNumber(n *harness.Node) int {
+	for i := range t.nodes {
+		if t.nodes[i] == n {
 			return i + 1
 		}
 	}

@@ -31,7 +31,9 @@ type trial struct {
 	elastic *proxy.Elastic
 	ports   []*proxy.TCP // before each host's node port
 	work    *oracle.Workload
+	beat    *beat // when asked for
 	book    book
+	late    int // requests begun after a lease
 
 	mu       sync.Mutex
 	random   *rand.Rand
@@ -53,6 +55,7 @@ type trialOptions struct {
 	load   bool // there are rows before the start
 	strip  bool // no version reaches Elasticsearch
 	tls    bool // to MySQL
+	beat   bool
 	work   oracle.WorkloadConfig
 }
 
@@ -92,6 +95,12 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 	}
 	if err := t.work.Create(); err != nil {
 		return nil, err
+	}
+	if o.beat {
+		t.beat = &beat{db: l.db, es: l.es, table: t.name + "_beat"}
+		if err := t.beat.create(); err != nil {
+			return nil, err
+		}
 	}
 	if o.load {
 		if err := t.work.Fill(ctx, 2000); err != nil {
@@ -155,9 +164,15 @@ bulk_docs = 200
 timeout = "3s"
 replicas = 0
 `, t.mysql.Addr(), component.CanalgoUser, component.CanalgoPassword, tls, t.elastic.URL())
+	mapping := func(index, sql string) {
+		text += fmt.Sprintf("\n[mapping.%s]\nsource = \"shop\"\nsink = \"es\"\nload = %q\n_index = %q\nsql = %q\n", index, load, index, sql)
+	}
 	for _, index := range []string{t.name, t.name + "_2", t.name + "_3"} {
 		t.indices = append(t.indices, index)
-		text += fmt.Sprintf("\n[mapping.%s]\nsource = \"shop\"\nsink = \"es\"\nload = %q\n_index = %q\nsql = %q\n", index, load, index, t.work.SQL())
+		mapping(index, t.work.SQL())
+	}
+	if t.beat != nil {
+		mapping(t.beat.table, t.beat.sql())
 	}
 	return text
 }
@@ -206,10 +221,16 @@ func (t *trial) end(keep bool) error {
 		errs = append(errs, t.elastic.Close())
 	}
 	ctx := context.Background()
-	for _, index := range t.indices {
+	tables := schema + "." + t.name
+	indices := t.indices
+	if t.beat != nil {
+		tables += ", " + schema + "." + t.beat.table
+		indices = append(indices, t.beat.table)
+	}
+	for _, index := range indices {
 		errs = append(errs, t.lab.es.DeleteIndex(ctx, index))
 	}
-	errs = append(errs, t.lab.db.Exec("DROP TABLE IF EXISTS "+schema+"."+t.name, "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"))
+	errs = append(errs, t.lab.db.Exec("DROP TABLE IF EXISTS "+tables, "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"))
 	if !keep {
 		errs = append(errs, os.RemoveAll(t.dir))
 	}

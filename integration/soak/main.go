@@ -6,6 +6,8 @@
 //	go run ./integration/soak -schedules 20            # with seeds of their own, after those in the report
 //	go run ./integration/soak -seed 7                  # that one
 //	go run ./integration/soak -trace FILE              # the same faults again
+//	go run ./integration/soak -kills 200 -cuts 200     # of the leader, each measured
+//	go run ./integration/soak -render docs/reliability.md
 package main
 
 import (
@@ -29,7 +31,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := soak{}
-	flag.IntVar(&s.schedules, "schedules", 1, "how many random schedules are played")
+	flag.IntVar(&s.schedules, "schedules", 0, "how many random schedules are played")
+	flag.IntVar(&s.kills, "kills", 0, "how many times the leader is killed, and measured until a new row arrives")
+	flag.IntVar(&s.cuts, "cuts", 0, "how many times the leader is cut off from the others, and its requests are counted; then as many without versions")
+	flag.StringVar(&s.document, "render", "", "a document, into which the report's figures are put; nothing is played")
 	flag.Uint64Var(&s.seed, "seed", 0, "of the first one; 0 goes on after the report's last")
 	flag.StringVar(&s.trace, "trace", "", "plays the schedule of this trace instead")
 	flag.DurationVar(&s.load, "load", 8*time.Second, "how long the faults and the writes of a schedule last")
@@ -43,10 +48,11 @@ func main() {
 }
 
 type soak struct {
-	schedules               int
+	schedules, kills, cuts  int
 	seed                    uint64
 	load                    time.Duration
 	trace, report, evidence string
+	document                string
 
 	build  string
 	lab    *lab.Lab
@@ -54,6 +60,13 @@ type soak struct {
 }
 
 func (s *soak) run(ctx context.Context) (err error) {
+	if s.document != "" {
+		records, err := lab.Read(s.report)
+		if err != nil {
+			return err
+		}
+		return render(s.document, records)
+	}
 	if s.evidence == "" {
 		if s.evidence, err = os.MkdirTemp("", "canalgo-soak-"); err != nil {
 			return err
@@ -75,8 +88,11 @@ func (s *soak) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.leaders(ctx); err != nil {
+		return err
+	}
 	if s.failed > 0 {
-		return fmt.Errorf("%d of %d schedules failed; what is left of them is in %s", s.failed, len(all), s.evidence)
+		return fmt.Errorf("%d failed; what is left of them is in %s", s.failed, s.evidence)
 	}
 	return nil
 }
@@ -92,6 +108,9 @@ func (s *soak) plan() ([]lab.Schedule, error) {
 		return []lab.Schedule{one}, err
 	}
 	first := s.seed
+	if first != 0 && s.schedules == 0 {
+		s.schedules = 1
+	}
 	if first == 0 {
 		records, err := lab.Read(s.report)
 		if err != nil {
@@ -133,19 +152,66 @@ func (s *soak) play(ctx context.Context, schedule lab.Schedule, which string) er
 		s.failed++
 		fmt.Printf("VIOLATED, see %s; the trace is\n%s%s\n", o.Evidence, schedule, strings.Join(o.Violations, "\n"))
 	}
+	return s.note(o.Record(schedule.Seed, s.build))
+}
+
+// leaders plays the rows of kills and cuts.
+func (s *soak) leaders(ctx context.Context) error {
+	type row struct {
+		count int
+		play  func(context.Context, int) (lab.Record, error)
+	}
+	versions := func(on bool) func(context.Context, int) (lab.Record, error) {
+		return func(ctx context.Context, count int) (lab.Record, error) { return s.lab.CutLeaders(ctx, count, on) }
+	}
+	kills := func(ctx context.Context, count int) (lab.Record, error) { return s.lab.KillLeaders(ctx, count) }
+	for _, r := range []row{{s.kills, kills}, {s.cuts, versions(true)}, {s.cuts, versions(false)}} {
+		if r.count == 0 {
+			continue
+		}
+		if err := s.begin(ctx); err != nil {
+			return err
+		}
+		record, err := r.play(ctx, r.count)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d %s: %s (p50, p99, max) until a new row arrived; %d requests begun after a lease\n", len(record.TimesMS), record.What, percentiles(record.TimesMS), record.Late)
+		if len(record.Violations) > 0 {
+			s.failed++
+			fmt.Printf("VIOLATED\n%s\n", strings.Join(record.Violations, "\n"))
+		}
+		record.Build = s.build
+		if err := s.note(record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note adds a line to the report.
+func (s *soak) note(r lab.Record) error {
 	if s.report == "" {
 		return nil
 	}
-	return lab.Append(s.report, o.Record(schedule.Seed, s.build))
+	return lab.Append(s.report, r)
+}
+
+// begin makes the laboratory, unless there is one.
+func (s *soak) begin(ctx context.Context) error {
+	if s.lab != nil {
+		return nil
+	}
+	made, err := lab.New(ctx, s.evidence)
+	if err == nil {
+		s.lab = made
+	}
+	return err
 }
 
 func (s *soak) try(ctx context.Context, schedule lab.Schedule) (lab.Outcome, error) {
-	if s.lab == nil {
-		made, err := lab.New(ctx, s.evidence)
-		if err != nil {
-			return lab.Outcome{}, err
-		}
-		s.lab = made
+	if err := s.begin(ctx); err != nil {
+		return lab.Outcome{}, err
 	}
 	return s.lab.Play(ctx, schedule)
 }
