@@ -4,7 +4,9 @@
 # make simulate SIM_HOURS of whole clusters under faults in virtual time; no server is needed
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
-# make soak     the cluster's scenarios at full length (about 12 min), then one node under random faults for SOAK_TIME
+# make soak     the cluster's scenarios at full length (about 12 min), then SOAK_SCHEDULES random schedules of faults on three nodes,
+#               SOAK_KILLS kills and twice SOAK_CUTS cuts of the leader; adds to docs/reliability.jsonl
+# make reliability  puts the figures of docs/reliability.jsonl into docs/reliability.md
 # make clean    removes what build made; the cache of servers stays
 
 SHELL      := bash
@@ -14,11 +16,14 @@ RACE       := $(patsubst %,./%/...,$(wildcard backoff cluster memory node peer r
 # Every fuzz target, as FOLDER:TARGET.
 FUZZ       := $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func |:|')
 FUZZ_TIME  ?= 2s
-SOAK_TIME  ?= 1h
+SOAK_SCHEDULES ?= 100
+SOAK_KILLS ?= 20
+SOAK_CUTS  ?= 20
+SOAK_SEED  ?= 0
 SIM_HOURS  ?= 100
 SIM_SEED   ?= 1
 
-.PHONY: build test lint unit race fuzz simulate integration components demo bench soak clean
+.PHONY: build test lint unit race fuzz simulate integration components demo bench soak reliability clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o canalgo .
@@ -61,11 +66,14 @@ demo: build components
 bench: build components
 	go run ./integration/bench
 
-# First the cluster's scenarios at their full length, which end by saying what they did, then one node under random faults.
+# First the cluster's scenarios at their full length, which end by saying what they did, then random schedules, kills and cuts.
 soak: build components
 	go test -tags integration -count 1 -timeout 2h ./integration -soak -v \
 		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread|TestLarge)$$'
-	SOAK_TIME=$(SOAK_TIME) go run ./integration/soak
+	go run ./integration/soak -report docs/reliability.jsonl -schedules $(SOAK_SCHEDULES) -seed $(SOAK_SEED) -kills $(SOAK_KILLS) -cuts $(SOAK_CUTS)
+
+reliability:
+	go run ./integration/soak -report docs/reliability.jsonl -render docs/reliability.md
 
 clean:
 	rm -f canalgo
