@@ -17,6 +17,7 @@ type broken struct {
 
 	mu        sync.Mutex
 	asked     int
+	saves     int
 	registers map[cluster.DutyID]register
 	earlier   map[cluster.DutyID]register // before the last change
 }
@@ -41,7 +42,8 @@ func (b *broken) Propose(ctx context.Context, term cluster.Term, cmd cluster.Com
 			now := b.of(id)
 			right := s.Epoch == now.Epoch || b.bug == "epoch not checked"
 			ahead := s.Position.Count >= now.Count || b.bug == "position back"
-			if lost := b.bug == "lost" && b.asked%10 == 0; right && ahead && !lost {
+			b.saves++
+			if lost := b.bug == "lost" && b.saves%3 == 0; right && ahead && !lost {
 				b.set(id, register{Node: now.Node, Epoch: now.Epoch, Count: s.Position.Count})
 			}
 		}
@@ -67,7 +69,7 @@ func (b *broken) View() (cluster.View, <-chan struct{}) {
 	duties := make(map[cluster.DutyID]cluster.Duty, len(v.Duties))
 	for id, d := range v.Duties {
 		now := b.of(id)
-		if before, ok := b.earlier[id]; ok && b.bug == "stale" && b.asked%10 == 0 {
+		if before, ok := b.earlier[id]; ok && b.bug == "stale" && b.asked%3 == 0 {
 			now = before
 		}
 		d.Assignment.Node, d.Assignment.Epoch, d.Position.Count = now.Node, now.Epoch, now.Count
