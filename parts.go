@@ -109,7 +109,7 @@ func (s source) Logs(ctx context.Context) ([]node.LogFile, time.Duration, error)
 func (s source) Progress(stream string) node.SourceProgress {
 	p := s.Status(stream)
 	return node.SourceProgress{Connected: p.Connected, Since: p.Since, LastError: p.LastError, ErrorTime: p.ErrorTime, Settled: p.Settled,
-		CaughtUp: p.CaughtUp, XA: p.XA.Open, XASince: p.XA.Since, XAAt: p.XA.At, Events: p.Events, Bytes: p.Bytes, Filtered: p.Filtered, Reconnects: p.Reconnects}
+		CaughtUp: p.CaughtUp, XA: p.XA.Open, XASince: p.XA.Since, XAAt: p.XA.At, Events: p.Events, Bytes: p.Bytes, Filtered: p.Filtered, Reconnects: p.Reconnects, Received: p.Received}
 }
 
 // Lost implements node.Source.

@@ -51,7 +51,7 @@ func (s *Source) openDump(ctx context.Context, stream string, from event.Positio
 	if err := s.checkPosition(ctx, conn, identity, from); err != nil {
 		return nil, err
 	}
-	d := &dump{conn: conn, lowerCase: identity.LowerCaseNames}
+	d := &dump{conn: conn, lowerCase: identity.LowerCaseNames, frame: frame{received: s.received(stream)}}
 	if d.end, err = logEnd(conn); err != nil {
 		return nil, err
 	}

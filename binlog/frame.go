@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"io"
+	"sync/atomic"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
 )
@@ -13,6 +14,8 @@ type frame struct {
 	data   []byte
 	size   int
 	spare  []byte // memory of an event that nobody kept
+	// received counts the bytes of all packets, as they come; nil for nobody who asks.
+	received *atomic.Uint64
 	// large takes a compressed transaction above maxEvent. head begins its body; rest blocks until more has arrived.
 	large  func(h header, head []byte, rest io.Reader) error
 	stream *packetStream
@@ -24,6 +27,9 @@ const oversizedHead = 512
 // Write takes the next bytes of the packet. The first call has at least its first 16 KiB.
 func (f *frame) Write(p []byte) (int, error) {
 	n := len(p)
+	if f.received != nil {
+		f.received.Add(uint64(n))
+	}
 	if f.size == 0 && n > 0 {
 		f.status = p[0]
 		p = p[1:]

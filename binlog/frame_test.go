@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"canalgo/event"
@@ -73,15 +74,20 @@ func TestLargePayload(t *testing.T) {
 			if err := tr.describe(header{}, (&fakeLog{}).format()); err != nil {
 				t.Fatal(err)
 			}
-			var f frame
+			f := frame{received: new(atomic.Uint64)}
 			f.large = func(h header, head []byte, rest io.Reader) error {
 				return tr.largePayload(t.Context(), h, head, io.LimitReader(rest, int64(h.size)-headerSize-int64(len(head))-checksumSize))
 			}
 			var readErr error
+			sent := 0
 			for chunk := range slices.Chunk(packet[:int(c.upTo*float64(len(packet)))], 16<<10) {
+				sent += len(chunk)
 				if _, readErr = f.Write(chunk); readErr != nil {
 					break
 				}
+			}
+			if got := f.received.Load(); got != uint64(sent) {
+				t.Errorf("%d bytes received of %d", got, sent)
 			}
 			if c.upTo < 1 {
 				readErr = cut

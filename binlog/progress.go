@@ -1,7 +1,9 @@
 package binlog
 
 import (
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"canalgo/event"
@@ -28,6 +30,8 @@ type Status struct {
 
 	// Counted since the Stream began: events and their bytes, rows events of tables that nobody wants, connections after the first.
 	Events, Bytes, Filtered, Reconnects uint64
+	// Received is bytes too, those of a transaction that nobody wants or that is read again included, as they come.
+	Received uint64
 }
 
 // Status returns what the stream of that name does, or did last; the zero Status when there was none.
@@ -41,6 +45,7 @@ func (s *Source) Status(stream string) Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	status := p.status
+	status.Received = p.received.Load()
 	status.BehindBytes, status.BehindFiles = p.behind()
 	return status
 }
@@ -59,6 +64,8 @@ type progress struct {
 	end    time.Time // when status.End was asked for
 	files  []LogFile // the server's, when Position and End were in different ones
 	opened bool
+
+	received atomic.Uint64
 }
 
 func (s *Source) startProgress(stream string, from event.Position) *progress {
@@ -67,6 +74,16 @@ func (s *Source) startProgress(stream string, from event.Position) *progress {
 	s.streams[stream] = p
 	s.mu.Unlock()
 	return p
+}
+
+// received returns where the bytes of a stream are counted. What is read again beside it counts as its own.
+func (s *Source) received(stream string) *atomic.Uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.streams[strings.TrimSuffix(stream, rereads)]; p != nil {
+		return &p.received
+	}
+	return new(atomic.Uint64)
 }
 
 func (p *progress) connected(end event.Position) {

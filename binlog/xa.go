@@ -241,8 +241,11 @@ type streamLog struct {
 	stream string
 }
 
+// rereads ends the name of the stream that reads again for another one.
+const rereads = "/xa"
+
 func (l streamLog) reread(ctx context.Context, t *tracker, done func() bool) error {
-	return l.source.readUntil(ctx, l.stream+"/xa", t, done)
+	return l.source.readUntil(ctx, l.stream+rereads, t, done)
 }
 
 func (l streamLog) logNames(ctx context.Context) ([]string, error) {

@@ -27,7 +27,7 @@ func TestHealth(t *testing.T) {
 	}
 	stays := func(what string) {
 		t.Helper()
-		end := time.Now().Add(4 * time.Second)
+		end := time.Now().Add(8 * time.Second)
 		r.await(what, func() error {
 			if _, err := r.node.Get(context.Background(), "/health"); err != nil {
 				t.Fatalf("%s: %v", what, err)

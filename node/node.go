@@ -97,6 +97,7 @@ type SourceProgress struct {
 	XAAt    event.Position // the server must keep its log from there
 
 	Events, Bytes, Filtered, Reconnects uint64
+	Received                            uint64 // bytes, as they come: those of a transaction that is not at its end too
 }
 
 // A Mapping makes documents of rows. It is for one goroutine.

@@ -28,32 +28,35 @@ const truncate = "TRUNCATE"
 
 // world is a server with a log of one-row transactions, and a destination.
 type world struct {
-	mu        sync.Mutex
-	log       []string // the document that the n-th transaction writes, "" for another table
-	grown     chan struct{}
-	uuid      string
-	broken    error // what Stream ends with
-	docs      map[string]event.Version
-	rows      map[string]string // for loads
-	starts    []event.Position  // of the streams
-	refuse    string            // document that the destination refuses, "*" for each
-	aside     int               // how many documents may be set aside, 4 if it is 0
-	bulk      int               // bytes of one write, 1 MiB if it is 0
-	index     string            // UUID
-	blocked   chan struct{}     // writes wait for it when not nil
-	second    *world            // the destination of sink "second"
-	cut       map[string]bool   // nodes that do not reach the destination
-	apart     map[string]bool   // nodes that do not reach the source
-	writes    []write
-	repeats   int            // writes at the version that the document had, or a lower one
-	files     []node.LogFile // of the server, when not nil
-	silent    bool           // the source's stream says that its connection is gone
-	mute      bool           // the source's stream emits nothing
-	mapping   chan struct{}  // mapping waits for it when not nil
-	foreign   event.Version  // that every document has at the destination
-	unsettled bool           // the server holds more that it held at the start
-	selects   chan struct{}  // rows are given when it is closed, if not nil
-	indices   chan struct{}  // questions for an index wait for it when not nil
+	mu                   sync.Mutex
+	log                  []string // the document that the n-th transaction writes, "" for another table
+	grown                chan struct{}
+	uuid                 string
+	broken               error // what Stream ends with
+	docs                 map[string]event.Version
+	rows                 map[string]string // for loads
+	starts               []event.Position  // of the streams
+	refuse               string            // document that the destination refuses, "*" for each
+	aside                int               // how many documents may be set aside, 4 if it is 0
+	bulk                 int               // bytes of one write, 1 MiB if it is 0
+	index                string            // UUID
+	blocked              chan struct{}     // writes wait for it when not nil
+	second               *world            // the destination of sink "second"
+	cut                  map[string]bool   // nodes that do not reach the destination
+	apart                map[string]bool   // nodes that do not reach the source
+	writes               []write
+	repeats              int            // writes at the version that the document had, or a lower one
+	files                []node.LogFile // of the server, when not nil
+	silent               bool           // the source's stream says that its connection is gone
+	mute                 bool           // the source's stream emits nothing
+	mapping              chan struct{}  // mapping waits for it when not nil
+	foreign              event.Version  // that every document has at the destination
+	unsettled            bool           // the server holds more that it held at the start
+	arrives              bool           // bytes of a transaction that has no end yet
+	breaks               bool           // the connection, again and again
+	received, reconnects uint64
+	selects              chan struct{} // rows are given when it is closed, if not nil
+	indices              chan struct{} // questions for an index wait for it when not nil
 }
 
 // A write is one document that arrived at the destination.
@@ -170,7 +173,14 @@ func (s source) Progress(string) node.SourceProgress {
 	if s.silent {
 		return node.SourceProgress{Since: time.Now(), LastError: "silent for 3 s"}
 	}
-	return node.SourceProgress{Connected: true, Settled: !s.unsettled}
+	if s.arrives {
+		s.received++
+	}
+	if s.breaks {
+		s.received++
+		s.reconnects++
+	}
+	return node.SourceProgress{Connected: true, Settled: !s.unsettled, Received: s.received, Reconnects: s.reconnects}
 }
 
 var errLost = errors.New("purged")

@@ -34,9 +34,9 @@ const (
 
 // A watched is what the leader saw of a source when it looked last. It is guarded by sourceRun.mu.
 type watched struct {
-	bytes  uint64
-	moved  time.Time // when reading last got on, or had nothing to do
-	duties map[cluster.DutyID]place
+	progress SourceProgress
+	moved    time.Time // when reading last got on, or had nothing to do
+	duties   map[cluster.DutyID]place
 }
 
 // A place is how far a duty's feed has come.
@@ -69,10 +69,10 @@ func (s *sourceRun) look(now time.Time) {
 		return
 	}
 	p, end := s.source.Progress(shared), s.session.log.Boundary()
-	s.watched.bytes, s.watched.moved = p.Bytes, now
+	s.watched.progress, s.watched.moved = p, now
 	bytes, known := s.bytesBehind(end)
-	due := p.Connected && known && bytes > 0 && now.Sub(p.CaughtUp) > 2*watchEvery && !s.session.log.Held()
-	if due && p.Bytes == before.bytes && !before.moved.IsZero() {
+	due := known && bytes > 0 && now.Sub(p.CaughtUp) > 2*watchEvery && !s.session.log.Held()
+	if due && !p.movedSince(before.progress) && !before.moved.IsZero() {
 		s.watched.moved = before.moved
 	}
 	for id, f := range s.feeds {
@@ -82,6 +82,11 @@ func (s *sourceRun) look(now time.Time) {
 		}
 		s.watched.duties[id] = is
 	}
+}
+
+// movedSince reports whether reading has got on. What a connection brings that came instead of another one can be the same again.
+func (p SourceProgress) movedSince(before SourceProgress) bool {
+	return p.Bytes != before.Bytes || p.Received != before.Received && p.Reconnects == before.Reconnects
 }
 
 // stall returns what holds up the reading. s.mu is held.

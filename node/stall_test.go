@@ -122,6 +122,9 @@ func TestStallIsNamed(t *testing.T) {
 			func(s *stalling) { s.set(func() { s.silent = true }) }, func(s *stalling) { s.set(func() { s.silent = false }) }},
 		{"read", "source shop does not get on: read, the server has more", 1,
 			func(s *stalling) { s.set(func() { s.mute = true }) }, func(s *stalling) { s.set(func() { s.mute = false }); s.commit("on") }},
+		{"read, because the connection breaks", "source shop does not get on: read, the server has more", 1,
+			func(s *stalling) { s.set(func() { s.mute, s.breaks = true, true }) },
+			func(s *stalling) { s.set(func() { s.mute, s.breaks = false, false }); s.commit("on") }},
 		{"feed", "FAR does not get on: feed, what was read does not get to the node", 2,
 			func(s *stalling) { s.mu.Lock(); defer s.mu.Unlock(); s.deaf = true }, func(s *stalling) {
 				s.mu.Lock()
@@ -254,6 +257,23 @@ func TestWaitingForLongIsAStall(t *testing.T) {
 		})
 		close(w.indices)
 		eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
+	})
+}
+
+// A transaction of gigabytes moves no position until its end.
+func TestLongTransactionIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
+		w.set(func() { w.mute, w.arrives = true, true })
+		w.commit("at its end")
+		for range 60 {
+			time.Sleep(time.Second)
+			if r := n.Report(t.Context()); !r.Healthy {
+				t.Fatalf("while it arrives: %q", r.Problems)
+			}
+		}
 	})
 }
 
