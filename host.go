@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -82,4 +86,48 @@ func ignoreSignals(log hclog.Logger) (stop func()) {
 		signal.Stop(pipes)
 		close(done)
 	}
+}
+
+// portHolder names the process that listens on an address's port, for the end of a message: "; pid 812 (canalgo) listens there". It is
+// empty when nobody does, or when this user may not know.
+func portHolder(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return ""
+	}
+	sockets := listeners(uint16(number))
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is good
+	for _, link := range links {
+		if to, err := os.Readlink(link); err != nil || !slices.Contains(sockets, to) {
+			continue
+		}
+		process := filepath.Dir(filepath.Dir(link))
+		name, err := os.ReadFile(filepath.Join(process, "comm"))
+		if err == nil {
+			return fmt.Sprintf("; pid %s (%s) listens there", filepath.Base(process), strings.TrimSpace(string(name)))
+		}
+	}
+	return ""
+}
+
+// listeners returns the sockets that listen on a port, as links in /proc name them. proc(5) describes the lines of net/tcp: the local
+// address is the second field, the state the fourth, the inode the tenth.
+func listeners(port uint16) (sockets []string) {
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			const listens = "0A"
+			if f := strings.Fields(line); len(f) > 9 && f[3] == listens && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+				sockets = append(sockets, "socket:["+f[9]+"]")
+			}
+		}
+	}
+	return sockets
 }

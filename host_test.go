@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,5 +37,22 @@ func TestHost(t *testing.T) {
 	}
 	if got := lookAtHost("/proc"); len(got) > 0 {
 		t.Errorf("without a reason: %q", got)
+	}
+}
+
+func TestPortHolder(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if got, want := portHolder(address), fmt.Sprintf("; pid %d (canalgo.test) listens there", os.Getpid()); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l.Close()
+	for _, nobody := range []string{address, "nonsense", "127.0.0.1:http"} {
+		if got := portHolder(nobody); got != "" {
+			t.Errorf("%s: %q", nobody, got)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 		}
 	}()
 	if p.http, err = api.Listen(file.Node.HTTP); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, portHolder(file.Node.HTTP))
 	}
 	if p.found, err = raftfsm.Look(file.Node.Data); err != nil {
 		return nil, fmt.Errorf("node.data: %w", err)
@@ -69,7 +69,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	}
 	p.links = links{identity: identity, calls: identity.Client().Transport}
 	if p.port, err = peer.Listen(file.Node.Listen, identity, log.Named("peer")); err != nil {
-		return nil, fmt.Errorf("node.%w", err)
+		return nil, fmt.Errorf("node.%w%s", err, portHolder(file.Node.Listen))
 	}
 	p.calls, p.raft, p.feeds = p.port.Listener(peer.Call), p.port.Listener(peer.Raft), map[uint8]net.Listener{}
 	for version := uint8(relay.MaxVersion); version >= 1; version-- { // the port prefers the newest

@@ -212,8 +212,8 @@ func TestBadStart(t *testing.T) {
 	good = strings.Replace(strings.Replace(good, r.node.HTTP, free, 1), r.node.Port, other, 1)
 	data := func(path string) string { return fmt.Sprintf("data = %q", path) }
 	for _, c := range []bad{
-		{"port in use", free, r.node.HTTP, 3, []string{"node.http", r.node.HTTP, "in use"}},
-		{"node port in use", other, r.node.Port, 3, []string{"node.listen", r.node.Port, "in use"}},
+		{"port in use", free, r.node.HTTP, 3, []string{"node.http", r.node.HTTP, "in use", fmt.Sprintf("pid %d (canalgo) listens there", r.node.PID())}},
+		{"node port in use", other, r.node.Port, 3, []string{"node.listen", r.node.Port, "in use", fmt.Sprintf("pid %d (canalgo) listens there", r.node.PID())}},
 		{"folder in use", "", good, 3, []string{"data folder", r.node.Data(), "in use", fmt.Sprint(r.node.PID())}},
 		{"folder is a file", data(r.node.Data()), data(file), 3, []string{"data folder", file, "is a file"}},
 		{"folder below a file", data(r.node.Data()), data(file + "/data"), 3, []string{"data folder", file, "a part of the path is a file"}},

@@ -96,7 +96,7 @@ func benchMain(ctx context.Context, args []string) error {
 	flags.IntVar(&b.pairs, "pairs", 5, "pairs of measurements for each ratio, of which the median counts")
 	only := flags.String("only", "", "measure only these `names`, joined by commas: "+strings.Join(names, ", "))
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: go run ./integration/bench [flags]\n\nMeasures canalgo on real servers; needs about 15 minutes and a quiet machine.\n\nflags:")
+		fmt.Fprintln(flags.Output(), "usage: go run ./integration/bench [flags]\n\nMeasures canalgo on real servers; needs about 25 minutes and a quiet machine.\n\nflags:")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
