@@ -390,7 +390,7 @@ func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
 // try calls attempt until it returns nil, needs a person, or ctx ends. While attempts get on, each with a part, the next one follows
 // soon: a destination that refuses some documents of each request would else be waited for longer and longer.
 func (w *Writer) try(ctx context.Context, attempt func(context.Context) (gotOn bool, err error)) error {
-	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
+	wait := backoff.Backoff{Min: 20 * time.Millisecond, Max: 5 * time.Second}
 	failing := false
 	for {
 		if err := w.begin(); err != nil { // rule 6: checked immediately before each request

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// faultyItems is how many rows are inserted or updated.
-	faultyItems = 1_000_000
+	// faultyItems is how many rows are inserted or updated. A million is written with faults in all turns, and one without.
+	faultyItems = 250_000
+	faultyTurns = 4
 	// faultyShare of the items, and of the requests, fail.
 	faultyShare = 0.2
 	// faultyBehind is how many rows after its insert a row is updated: often while the insert is still being retried.
@@ -33,30 +34,36 @@ func (b *bench) faulty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clean, err := b.throughProxy(ctx, log, func(*proxy.Elastic) {})
-	if err != nil {
-		return fmt.Errorf("without faults: %w", err)
+	var clean, spoiled []float64
+	for turn := range faultyTurns {
+		rate, err := b.throughProxy(ctx, log, func(*proxy.Elastic) {})
+		if err != nil {
+			return fmt.Errorf("without faults: %w", err)
+		}
+		clean = append(clean, rate)
+		if rate, err = b.throughProxy(ctx, log, spoil); err != nil {
+			return fmt.Errorf("with faults: %w", err)
+		}
+		spoiled = append(spoiled, rate)
+		b.note("turn %d: through the proxy %.0f items/s, with faults %.0f (%.3f)", turn+1, clean[turn], spoiled[turn], spoiled[turn]/clean[turn])
 	}
-	b.note("through the proxy, without faults: %.0f items/s", clean)
-	spoiled, err := b.throughProxy(ctx, log, func(e *proxy.Elastic) {
-		e.FailItems(func(proxy.Item) int { return fault(http.StatusTooManyRequests, http.StatusServiceUnavailable) })
-		e.FailRequests(func(r *http.Request) int {
-			if !strings.HasSuffix(r.URL.Path, "/_bulk") {
-				return 0
-			}
-			status := fault(http.StatusServiceUnavailable, reset)
-			if status == reset {
-				panic(http.ErrAbortHandler) // the connection ends without an answer
-			}
-			return status
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("with faults: %w", err)
-	}
-	b.note("through the proxy, with faults: %.0f items/s", spoiled)
-	b.ratio("faulty_sink", spoiled/clean)
+	b.ratio("faulty_sink", median(quotients(spoiled, clean)))
 	return nil
+}
+
+// spoil has a proxy refuse items and requests.
+func spoil(e *proxy.Elastic) {
+	e.FailItems(func(proxy.Item) int { return fault(http.StatusTooManyRequests, http.StatusServiceUnavailable) })
+	e.FailRequests(func(r *http.Request) int {
+		if !strings.HasSuffix(r.URL.Path, "/_bulk") {
+			return 0
+		}
+		status := fault(http.StatusServiceUnavailable, reset)
+		if status == reset {
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
+		return status
+	})
 }
 
 // fault returns one of both in a share of all cases, else 0.
