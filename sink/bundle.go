@@ -30,17 +30,21 @@ const changeOverhead = 96
 type queue struct {
 	maxBytes, maxDocs int
 	linger            time.Duration
+	maxFlight         int // bytes of all bundles that are being written; one that is larger goes alone
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at each change
 	open    *bundle       // being filled
 	flight  []*bundle     // taken, in order, the oldest first; it leaves when it and all before it are settled
 	writing int           // of flight, how many are not written yet
+	flying  int           // bytes of those
 	waiting bool          // somebody waits for the open bundle to go, full or not
 }
 
-func newQueue(maxBytes, maxDocs int, linger time.Duration) *queue {
-	return &queue{maxBytes: maxBytes, maxDocs: maxDocs, linger: linger, changed: make(chan struct{}), open: newBundle()}
+// newQueue returns a queue of bundles of so many bytes and documents, of which so many may be in flight. A document may be larger than
+// a bundle should be: then fewer are in flight at once.
+func newQueue(maxBytes, maxDocs, inFlight int, linger time.Duration) *queue {
+	return &queue{maxBytes: maxBytes, maxDocs: maxDocs, linger: linger, maxFlight: 2 * inFlight * maxBytes, changed: make(chan struct{}), open: newBundle()}
 }
 
 func newBundle() *bundle { return &bundle{places: make(map[string]int)} }
@@ -127,6 +131,7 @@ func (q *queue) take(ctx context.Context) (*bundle, error) {
 			q.open = newBundle()
 			q.flight = append(q.flight, b)
 			q.writing++
+			q.flying += b.bytes
 			q.wake()
 			q.mu.Unlock()
 			return b, nil
@@ -163,6 +168,9 @@ func (q *queue) ready() (time.Duration, bool) {
 		if !f.written {
 			return 0, false // never two writes in flight that touch one document (rule 4)
 		}
+	}
+	if q.writing > 0 && q.flying+b.bytes > q.maxFlight {
+		return 0, false
 	}
 	if q.writing == 0 || q.waiting || q.full() {
 		return 0, true
@@ -203,6 +211,7 @@ func (q *queue) wrote(b *bundle, pending []Conflict) {
 	b.written, b.pending, b.answered = true, pending, time.Now()
 	b.changes, b.places = nil, nil // a bundle that waits for its conflicts holds nothing else
 	q.writing--
+	q.flying -= b.bytes
 	q.wake()
 }
 

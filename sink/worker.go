@@ -95,7 +95,7 @@ type Worker struct {
 
 // NewWorker returns a worker that has not begun.
 func NewWorker(p Parts, l Limits) *Worker {
-	w := &Worker{Parts: p, queue: newQueue(l.BulkBytes, l.BulkDocs, l.Linger), senders: l.InFlight}
+	w := &Worker{Parts: p, queue: newQueue(l.BulkBytes, l.BulkDocs, l.InFlight, l.Linger), senders: l.InFlight}
 	w.progress.enter(Reading)
 	w.progress.moved = time.Now()
 	w.writer = &Writer{sink: p.Sink, begin: p.Begin, log: p.Log, progress: &w.progress}

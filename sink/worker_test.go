@@ -233,6 +233,34 @@ func TestWorkerSendsOnlyTheLastOperationOfADocument(t *testing.T) {
 	})
 }
 
+// TestWorkerSendsLargeDocumentsAlone: what is in flight is bounded in bytes (rule 7), however large a document is.
+func TestWorkerSendsLargeDocumentsAlone(t *testing.T) {
+	for bytes, want := range map[int]int{10: 4, 20_000: 1} { // of a document; bundles in flight at once
+		synctest.Test(t, func(t *testing.T) {
+			s := script{}
+			for seq := range uint64(8) {
+				c := write(fmt.Sprint(seq))
+				c.Body = make([]byte, bytes)
+				s[seq+1] = []mapping.Change{c}
+			}
+			b := newBench(t, s, sink.Limits{BulkBytes: 1000, BulkDocs: 1, InFlight: 4})
+			most := 0
+			done := make(chan error, 1)
+			go func() { done <- b.worker.Run(t.Context()) }()
+			for len(b.feed.acked) == 0 || b.feed.lastAck() < 8 {
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+				b.dest.mu.Lock()
+				most = max(most, len(b.dest.inFlight))
+				b.dest.mu.Unlock()
+			}
+			if err := <-done; err != nil || most != want {
+				t.Errorf("%d at once, want %d; %v", most, want, err)
+			}
+		})
+	}
+}
+
 func TestWorkerDoesNotAcknowledgeWhatIsNotWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, script{1: {write("a")}, 2: {write("b")}}, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1, InFlight: 2})

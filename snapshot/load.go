@@ -9,10 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"canalgo/backoff"
 	"canalgo/event"
@@ -30,6 +32,10 @@ const (
 	ChunkRows  = 5000
 	firstRows  = 500
 	chunkBytes = 4 << 20
+	// cutBytes ends a SELECT early, whatever its LIMIT: rows may be much larger than those before them.
+	cutBytes = 2 * chunkBytes
+	// pendingBytes bounds the documents of all chunks that are being written; a chunk with more is written alone.
+	pendingBytes = 4 * chunkBytes
 )
 
 // A Selector reads rows of the source's own server.
@@ -86,18 +92,22 @@ type chunk struct {
 	read    time.Time // when W was taken
 	changes []mapping.Change
 	rows    int
+	cut     bool // there were more rows than it took
 	lastKey []string
 	done    chan error // gives what came of its writing
 }
 
-// nextRows says how many rows the next chunk should have, by the size of this one's documents.
-func (c chunk) nextRows() int {
+// bytes is the size of its documents.
+func (c chunk) bytes() int {
 	size := 0
 	for i := range c.changes {
 		size += len(c.changes[i].Body)
 	}
-	return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, size)))
+	return size
 }
+
+// nextRows says how many rows the next chunk should have, by the size of this one's documents.
+func (c chunk) nextRows() int { return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, c.bytes()))) }
 
 // Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
 // that the destination has.
@@ -157,23 +167,29 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
 	g, ctx := errgroup.WithContext(ctx)
 	chunks := make(chan chunk, 1)
+	room := semaphore.NewWeighted(pendingBytes)
 	g.Go(func() error {
 		defer close(chunks)
 		key, limit := p.LastKey, firstRows
 		for {
 			r.Gate.RLock()
-			c, err := r.read(ctx, query.after(key, limit))
+			c, err := r.read(ctx, query.after(key, limit), cutBytes)
 			if err != nil {
 				r.Gate.RUnlock()
 				return err
 			}
 			c.done = make(chan error, 1)
-			end := c.rows < limit
+			end := c.rows < limit && !c.cut
 			last := c.lastKey
 			if end {
 				last = nil // the end of the table
 			}
 			again := query.upTo(key, last)
+			weight := int64(min(c.bytes(), pendingBytes))
+			if err := room.Acquire(ctx, weight); err != nil {
+				r.Gate.RUnlock()
+				return err
+			}
 			select {
 			case <-ctx.Done():
 				r.Gate.RUnlock()
@@ -182,7 +198,8 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 			}
 			g.Go(func() error {
 				defer r.Gate.RUnlock()
-				err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again) })
+				defer room.Release(weight)
+				err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again, math.MaxInt) })
 				c.done <- err
 				return err
 			})
@@ -213,13 +230,14 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 	return g.Wait()
 }
 
-// read reads a chunk at the newest ordinal; it tries again while the source does not answer.
-func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
+// read reads a chunk at the newest ordinal, up to the row with which its values have so many bytes; it tries again while the source
+// does not answer.
+func (r *Reader) read(ctx context.Context, query string, most int) (chunk, error) {
 	step := r.steps.begin(Reading)
 	defer step.end()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
-		c, err := r.readOnce(ctx, query)
+		c, err := r.readOnce(ctx, query, most)
 		var stop *event.StopError
 		if err == nil || ctx.Err() != nil || errors.As(err, &stop) {
 			return c, err
@@ -232,7 +250,10 @@ func (r *Reader) read(ctx context.Context, query string) (chunk, error) {
 	}
 }
 
-func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
+// errCut ends a SELECT that has given enough.
+var errCut = errors.New("the chunk is full")
+
+func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, error) {
 	end, err := r.Boundary()
 	if err != nil {
 		return chunk{}, err
@@ -246,6 +267,7 @@ func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
 	if r.Locks {
 		gtids = ""
 	}
+	size := 0
 	rows := make([]event.Row, 0, ChunkRows)
 	err = r.Selector.Select(ctx, end.ServerUUID, gtids, query, columns, func(values []any) error {
 		row := values
@@ -256,9 +278,13 @@ func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
 			}
 		}
 		rows = append(rows, event.Row{Table: r.Table, Op: event.Insert, Version: c.at, After: row})
+		if size += bytesOf(values); size >= most {
+			c.cut = true
+			return errCut
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !c.cut {
 		return chunk{}, fmt.Errorf("read rows of %s: %w", r.Table.Name, err)
 	}
 	c.rows = len(rows)
@@ -271,6 +297,20 @@ func (r *Reader) readOnce(ctx context.Context, query string) (chunk, error) {
 		return chunk{}, fmt.Errorf("map rows of %s: %w", r.Table.Name, err)
 	}
 	return c, nil
+}
+
+// bytesOf is the size of texts and bytes, which is what makes a row large.
+func bytesOf(values []any) int {
+	size := 0
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
+		}
+	}
+	return size
 }
 
 // errStale says that a chunk is too old to be sent.
@@ -417,7 +457,7 @@ func (r *Reader) Render(ctx context.Context, index, document string, key []strin
 	r.Gate.RLock()
 	defer r.Gate.RUnlock()
 	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}.exactly(key)
-	c, err := r.readOnce(ctx, query)
+	c, err := r.readOnce(ctx, query, math.MaxInt)
 	if err != nil {
 		return err
 	}

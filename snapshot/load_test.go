@@ -249,6 +249,56 @@ func TestLoadSavesInOrderWhileChunksAreInFlight(t *testing.T) {
 	})
 }
 
+// scales is a destination that takes its time and notes how much is on its way to it at once.
+type scales struct {
+	*destination
+	now, most int
+}
+
+func (d *scales) Write(ctx context.Context, changes []mapping.Change) error {
+	size := 0
+	for _, c := range changes {
+		size += len(c.Body)
+	}
+	d.mu.Lock()
+	d.now += size
+	d.most = max(d.most, d.now)
+	d.mu.Unlock()
+	time.Sleep(time.Second) // virtual
+	d.mu.Lock()
+	d.now -= size
+	d.mu.Unlock()
+	return d.destination.Write(ctx, changes)
+}
+
+// TestHugeRowsAreWrittenFewAtATime: nobody knows how large the next rows are when a SELECT is made.
+func TestHugeRowsAreWrittenFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(0)
+		huge := strings.Repeat("x", 12<<20)
+		const rows = 6
+		for id := range int64(rows) {
+			b.server.rows[id+1] = huge
+		}
+		dest := &scales{destination: b.dest}
+		b.reader.Sink = dest
+		var last snapshot.Progress
+		err := b.reader.Load(t.Context(), snapshot.Progress{}, func(_ context.Context, p snapshot.Progress) error {
+			last = p
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b.dest.docs) != rows || last.Rows != rows {
+			t.Errorf("%d documents, %d rows counted, want %d", len(b.dest.docs), last.Rows, rows)
+		}
+		if dest.most > 16<<20 {
+			t.Errorf("%d MiB on their way at once", dest.most>>20)
+		}
+	})
+}
+
 func TestLargeRowsMakeSmallChunks(t *testing.T) {
 	b := newBench(0)
 	for id := range int64(1200) {
