@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"canalgo/integration/harness"
 	"canalgo/integration/proxy"
 )
 
@@ -104,15 +105,16 @@ func elasticBlock(ctx context.Context, f *fault) error {
 	index := f.indices[f.draw(len(f.indices))]
 	setting := []string{"index.blocks.write", "index.blocks.read_only_allow_delete"}[f.draw(2)]
 	set := func(ctx context.Context, value any) error {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
 		return f.lab.es.PutSettings(ctx, index, map[string]any{setting: value})
 	}
 	if _, err := f.lab.es.Request(ctx, http.MethodHead, "/"+index, nil); err != nil {
 		return errTaken // it is not there yet, or the server is away
 	}
 	f.heal(func() error {
-		if err := set(context.Background(), nil); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		// It may be on its way back from a crash.
+		if err := harness.Poll(ctx, func() error { return set(ctx, nil) }); err != nil {
 			return fmt.Errorf("unblock %s: %w", index, err)
 		}
 		return nil
@@ -136,5 +138,7 @@ func elasticKill(_ context.Context, f *fault) error {
 		defer cancel()
 		return f.lab.es.Start(ctx)
 	})
-	return f.lab.es.Kill()
+	err := f.lab.es.Kill()
+	f.sampler.Forget()
+	return err
 }

@@ -70,6 +70,13 @@ func (s *Sampler) Run(ctx context.Context) error {
 	}
 }
 
+// Forget drops which documents were seen, for an Elasticsearch that has crashed: it shows writes before it has kept them.
+func (s *Sampler) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.documents)
+}
+
 // Err says what went back, what was torn and what was never committed, or that too little was seen to say that nothing was. The
 // workload has ended.
 func (s *Sampler) Err() error {
