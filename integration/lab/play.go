@@ -170,7 +170,14 @@ func (t *trial) settle(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := t.cluster.WaitWhole(waiting); err != nil {
+	err := harness.Poll(waiting, func() error {
+		report, err := t.cluster.Status(waiting)
+		if err == nil && !harness.Whole(report, len(t.cluster.Nodes)) {
+			err = errors.Join(fmt.Errorf("not yet: %+v", report), t.removeStrangers(waiting, report))
+		}
+		return err
+	})
+	if err != nil {
 		return t.overdue(ctx, "the cluster is not whole", err)
 	}
 	t.outcome.Whole = time.Since(began)

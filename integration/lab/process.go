@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -228,21 +227,17 @@ func member(ctx context.Context, f *fault) error {
 	f.heal(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		err := f.leave(ctx, n)
-		_ = n.Kill() // it says that it has ended by itself
-		f.cluster.Forget(n)
-		if err == nil {
-			err = f.gone(ctx, n)
-		}
-		if err != nil {
+		if err := f.leave(ctx, n); err != nil {
 			f.violate("%s cannot leave: %v; the end of its log:\n%s", n.Name, err, n.LogTail(10))
 		}
+		_ = n.Kill() // it says that it has ended by itself
+		f.cluster.Forget(n)
 		return nil
 	})
 	return n.Start()
 }
 
-// leave has a node leave the cluster; until there is a leader that lets it go, it is told again.
+// leave has a node leave the cluster; until there is a leader that lets it go, it is told again. It may end without having left.
 func (f *fault) leave(ctx context.Context, n *harness.Node) error {
 	return harness.Poll(ctx, func() error {
 		select {
@@ -250,22 +245,23 @@ func (f *fault) leave(ctx context.Context, n *harness.Node) error {
 			return nil
 		default:
 		}
-		return answered(n.Command(ctx, "leave"))
+		asking, cancel := context.WithTimeout(ctx, 3*sec)
+		defer cancel()
+		return errors.Join(answered(n.Command(asking, "leave")), errors.New("it has not ended"))
 	})
 }
 
-// gone takes a node out as an operator would that the cluster took in only when the node had been told to leave.
-func (f *fault) gone(ctx context.Context, n *harness.Node) error {
-	return harness.Poll(ctx, func() error {
-		report, err := f.cluster.Status(ctx)
-		if err != nil {
-			return err
+// removeStrangers takes those out as an operator would who are gone and still are members: the cluster has taken them in only when
+// they had been told to leave, or nobody could let them go.
+func (t *trial) removeStrangers(ctx context.Context, r status.Report) error {
+	for _, member := range r.Nodes {
+		if t.cluster.Node(member.Name) == nil {
+			if err := answered(t.cluster.Command(ctx, "remove", member.Name)); err != nil {
+				return fmt.Errorf("remove %s: %w", member.Name, err)
+			}
 		}
-		if slices.ContainsFunc(report.Nodes, func(member status.Node) bool { return member.Name == n.Name }) {
-			return errors.Join(errors.New("it is still a member"), answered(f.cluster.Command(ctx, "remove", n.Name)))
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // answered returns the error of a command.
