@@ -10,6 +10,7 @@ import (
 	"canalgo/cluster"
 	"canalgo/config"
 	"canalgo/node"
+	"canalgo/verify"
 )
 
 var _ api.Control = (*control)(nil)
@@ -68,6 +69,15 @@ func sameRule(a, b cluster.MappingConfig) bool {
 func (c *control) StartLoad(ctx context.Context, source, mapping string) error {
 	_, err := c.Node.StartLoad(ctx, source, mapping)
 	return refused(err)
+}
+
+// Verify implements api.Control.
+func (c *control) Verify(ctx context.Context, source, mapping string, values bool, progress func(verify.Result)) (verify.Result, error) {
+	result, err := c.Node.Verify(ctx, source, mapping, values, progress)
+	if errors.Is(err, node.ErrNotFound) {
+		err = refused(err)
+	}
+	return result, err
 }
 
 // SetPaused implements api.Control.

@@ -10,6 +10,7 @@
 //	POST /v1/apply             {"key": ..., "config": ..., "dry_run": bool}, see Client.Apply
 //	POST /v1/load              {"duty": "SOURCE/MAPPING"}
 //	GET  /v1/load?duty=ID      the load's line of the report
+//	POST /v1/verify            {"duty": "SOURCE/MAPPING", "values": bool}; a line of JSON now and then, the last with the result
 //	GET  /v1/quarantine        what is set aside
 //	GET  /v1/quarantine/ID
 //	POST /v1/quarantine/retry  {"ids": [1, 2]} or {"all": true}
@@ -18,7 +19,7 @@
 //	POST /v1/remove            {"node": NAME}
 //	POST /v1/leave             {}
 //
-// Any node answers. What begins with /v1/, but for leave, it passes on to the leader.
+// Any node answers. What begins with /v1/, but for leave and verify, it passes on to the leader.
 //
 // Every answer but the table and the metrics is JSON; an error is {"error": TEXT}. What begins with /v1/ is answered only
 // over loopback, and to no page of a browser: it can hold keys of rows, or change the state.
@@ -31,6 +32,7 @@ import (
 	"canalgo/cluster"
 	"canalgo/config"
 	"canalgo/status"
+	"canalgo/verify"
 )
 
 // Errors of a Control that say whose fault it is. Wrapped, their text is what the user reads.
@@ -54,6 +56,9 @@ type Control interface {
 	Apply(ctx context.Context, file config.File, dryRun bool) (Applied, error)
 	// StartLoad begins, or begins again, the load of a mapping.
 	StartLoad(ctx context.Context, source, mapping string) error
+	// Verify compares the rows of a mapping with its documents and calls progress now and then; values says whether the result
+	// tells what differing fields hold.
+	Verify(ctx context.Context, source, mapping string, values bool, progress func(verify.Result)) (verify.Result, error)
 	// Quarantine returns what is set aside, ordered by id.
 	Quarantine(ctx context.Context) ([]cluster.Quarantined, error)
 	// RetryQuarantine writes the documents again from their rows as they are now. It returns how many are no longer set aside,

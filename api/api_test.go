@@ -22,6 +22,7 @@ import (
 	"canalgo/cluster"
 	"canalgo/config"
 	"canalgo/status"
+	"canalgo/verify"
 )
 
 const canary = "c4n4ry-hunter2"
@@ -36,6 +37,7 @@ type node struct {
 	quarantine []cluster.Quarantined
 	leader     string // another node's port; "" when this one leads, unless there is noLeader
 	noLeader   bool
+	verified   verify.Result
 }
 
 func (n *node) call(format string, args ...any) error {
@@ -72,6 +74,11 @@ func (n *node) SetPaused(_ context.Context, what string, paused bool) error {
 func (n *node) Apply(_ context.Context, file config.File, dryRun bool) (api.Applied, error) {
 	n.file = file
 	return api.Applied{Version: 3, Changes: []string{"a"}, NeedLoad: []string{"shop/orders"}}, n.call("apply %v", dryRun)
+}
+
+func (n *node) Verify(_ context.Context, source, mapping string, values bool, progress func(verify.Result)) (verify.Result, error) {
+	progress(verify.Result{Rows: 1})
+	return n.verified, n.call("verify %s/%s %v", source, mapping, values)
 }
 
 func (n *node) StartLoad(_ context.Context, source, mapping string) error {
@@ -495,5 +502,19 @@ func TestGarbage(t *testing.T) {
 	}
 	if _, err := client(t, address).Report(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestVerifyTellsHowFarItIs(t *testing.T) {
+	n := &node{verified: verify.Result{Rows: 9, Documents: 8, Missing: 1, Differences: []verify.Difference{{Kind: verify.Missing, Document: "1"}}}}
+	c := client(t, serve(t, n))
+	var told []int
+	result, err := c.Verify(t.Context(), "shop/orders", true, func(r verify.Result) { told = append(told, r.Rows) })
+	if err != nil || !reflect.DeepEqual(result, n.verified) || !reflect.DeepEqual(told, []int{1}) || !reflect.DeepEqual(n.calls, []string{"verify shop/orders true"}) {
+		t.Errorf("%+v, %v; told of %v; asked %q", result, err, told, n.calls)
+	}
+	n.err = errors.New("the source is away")
+	if _, err := c.Verify(t.Context(), "shop/orders", false, func(verify.Result) {}); err == nil || err.Error() != "the source is away" {
+		t.Errorf("%v", err)
 	}
 }

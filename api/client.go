@@ -168,14 +168,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, result any) 
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var outer *url.Error
-		if errors.As(err, &outer) {
-			err = outer.Err
-		}
-		return fmt.Errorf("%w at %s (%w)", ErrUnreachable, strings.TrimPrefix(c.base, "http://"), err)
+		return c.unreachable(ctx, err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -183,11 +176,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, result any) 
 		return fmt.Errorf("%w completely at %s (%w)", ErrUnreachable, strings.TrimPrefix(c.base, "http://"), err)
 	}
 	if response.StatusCode != http.StatusOK {
-		var refusal errorBody
-		if json.Unmarshal(data, &refusal) != nil || refusal.Error == "" {
-			refusal.Error = "the answer is " + response.Status + "; is it canalgo that listens there?"
-		}
-		return &AnswerError{Code: response.StatusCode, Text: refusal.Error}
+		return refusal(response, data)
 	}
 	if result == nil {
 		return nil
@@ -196,4 +185,25 @@ func (c *Client) do(ctx context.Context, method, path string, body, result any) 
 		return &AnswerError{Code: response.StatusCode, Text: "the answer is not a node's; is it canalgo that listens there?"}
 	}
 	return nil
+}
+
+// unreachable says that a request got no answer.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	return fmt.Errorf("%w at %s (%w)", ErrUnreachable, strings.TrimPrefix(c.base, "http://"), err)
+}
+
+// refusal is an answer other than 200.
+func refusal(response *http.Response, data []byte) error {
+	var body errorBody
+	if json.Unmarshal(data, &body) != nil || body.Error == "" {
+		body.Error = "the answer is " + response.Status + "; is it canalgo that listens there?"
+	}
+	return &AnswerError{Code: response.StatusCode, Text: body.Error}
 }

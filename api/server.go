@@ -91,6 +91,7 @@ func New(listener net.Listener, control Control, peers http.RoundTripper, logger
 	mux.Handle("/readyz", methods{http.MethodGet: s.readyz})
 	mux.Handle("/metrics", methods{http.MethodGet: metrics.ServeHTTP})
 	mux.Handle("/v1/", s.local(s.atLeader(peers)))
+	mux.Handle("/v1/verify", s.local(methods{http.MethodPost: s.verify}))
 	mux.Handle("/v1/leave", s.local(methods{http.MethodPost: s.leave}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "no such page; there are /status, /health, /healthz, /readyz, /metrics and /v1/")
@@ -341,12 +342,21 @@ func (s *Server) startLoad(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &body) {
 		return
 	}
-	source, mapping, ok := strings.Cut(body.Duty, "/")
-	if !ok || source == "" || mapping == "" || strings.ContainsAny(mapping, "/#") {
-		fail(w, http.StatusBadRequest, "duty: want SOURCE/MAPPING, got %q", body.Duty)
+	source, mapping, ok := cutDuty(w, body.Duty)
+	if !ok {
 		return
 	}
 	finish(w, doneBody{Done: "load of " + body.Duty + " begins"}, s.control.StartLoad(r.Context(), source, mapping))
+}
+
+// cutDuty cuts SOURCE/MAPPING; it answers when that is not one.
+func cutDuty(w http.ResponseWriter, duty string) (source, mapping string, ok bool) {
+	source, mapping, ok = strings.Cut(duty, "/")
+	if !ok || source == "" || mapping == "" || strings.ContainsAny(mapping, "/#") {
+		fail(w, http.StatusBadRequest, "duty: want SOURCE/MAPPING, got %q", duty)
+		return "", "", false
+	}
+	return source, mapping, true
 }
 
 func (s *Server) loadProgress(w http.ResponseWriter, r *http.Request) {

@@ -22,6 +22,7 @@ import (
 // The exit codes.
 const (
 	ExitDone         = 0
+	ExitDifferent    = 1
 	ExitUsage        = 2
 	ExitPrecondition = 3
 	ExitStopped      = 4
@@ -82,6 +83,7 @@ const usage = `usage: canalgo -config FILE             run a node
   pause  source|sink|mapping NAME       stop at the next boundary, and keep the position
   resume source|sink|mapping NAME       go on
   load SOURCE/MAPPING [-detach]         write the rows that exist, beside the stream
+  verify SOURCE/MAPPING [-values]       compare all rows with all documents; exits with 1 when they differ
   quarantine ls [-json]                 documents that were set aside
   quarantine show ID                    one of them
   quarantine retry ID...|all            write them again from their rows
@@ -102,7 +104,7 @@ Flags of a node; they override [node] and [cluster] of the file:
   -token TOKEN                          or $CANALGO_TOKEN, or file:PATH
 
 ADDRESS is what the node's node.http says; without -http it is $CANALGO_HTTP, else ` + config.DefaultHTTP + `.
-Exit codes: 2 wrong use or file, 3 something around is not as it must be, 4 stopped or stuck.
+Exit codes: 1 they differ, 2 wrong use or file, 3 something around is not as it must be, 4 stopped or stuck.
 `
 
 // Main does what args say and returns the exit code. Everything wrong is one line on stderr, each mistake in a file one of its own.
@@ -130,6 +132,8 @@ func exitCode(err error) int {
 		refusal      *api.AnswerError
 	)
 	switch {
+	case errors.Is(err, differentError{}):
+		return ExitDifferent
 	case errors.As(err, &mistakes), errors.As(err, &use):
 		return ExitUsage
 	case errors.As(err, &refusal) && refusal.Code < 500:
@@ -152,7 +156,7 @@ type command func(ctx context.Context, args []string) error
 
 func (i *invocation) commands() map[string]command {
 	return map[string]command{
-		"status": i.status, "check": i.check, "diff": i.diff, "apply": i.apply, "load": i.load, "quarantine": i.quarantine,
+		"status": i.status, "check": i.check, "diff": i.diff, "apply": i.apply, "load": i.load, "verify": i.verify, "quarantine": i.quarantine,
 		"pause":   func(ctx context.Context, args []string) error { return i.pause(ctx, "pause", args) },
 		"resume":  func(ctx context.Context, args []string) error { return i.pause(ctx, "resume", args) },
 		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind, "recover": i.recover,

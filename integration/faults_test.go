@@ -128,6 +128,8 @@ func TestDumpEnds(t *testing.T) {
 	r.must(r.work.Fill(t.Context(), 5000))
 	r.start()
 	judge := r.sample()
+	growth := &oracle.Growth{Node: r.node, Bounds: oracle.Bounds, Every: 200 * time.Millisecond}
+	stopGrowth := r.run(growth.Run)
 	stop := r.run(r.work.Run)
 	random := rand.New(rand.NewPCG(*seed, 101))
 	for i := range 20 {
@@ -158,8 +160,10 @@ func TestDumpEnds(t *testing.T) {
 		})
 	}
 	stop()
+	stopGrowth()
 	r.equal()
 	judge()
+	r.must(growth.Err()) // each connection leaves nothing behind
 }
 
 // killDump ends canalgo's dump threads on the server.

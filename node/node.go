@@ -175,6 +175,8 @@ type Node struct {
 	compared atomic.Uint64         // the configuration that was in use when the file was first compared with it
 	leaving  atomic.Bool           // the node is to be taken out of the cluster when it has stopped
 
+	verifying sync.Mutex // one comparison at a time: each has memory of its own
+
 	mu      sync.Mutex
 	sources map[string]*sourceRun // while this node leads
 	duties  map[cluster.DutyID]*dutyRun

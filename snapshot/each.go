@@ -1,0 +1,29 @@
+package snapshot
+
+import (
+	"context"
+
+	"canalgo/mapping"
+)
+
+// Each calls chunk with what the mapping makes of all rows of the table, in the order of its key, and writes nothing.
+func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) error {
+	if err := RequireKey(r.Table); err != nil {
+		return err
+	}
+	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
+	var key []string
+	for limit := firstRows; ; {
+		c, err := r.read(ctx, query.after(key, limit), cutBytes)
+		if err != nil {
+			return err
+		}
+		if err := chunk(c.changes); err != nil {
+			return err
+		}
+		if c.rows < limit && !c.cut {
+			return nil
+		}
+		key, limit = c.lastKey, c.nextRows()
+	}
+}

@@ -1,0 +1,183 @@
+// Package verify compares all rows of a mapping's table with all documents of its index, while nobody writes.
+//
+// Rows come in chunks, each as the mapping renders it; the documents of their ids are fetched and compared. Then the index is counted,
+// and only when it holds more documents than rows have, its ids are listed to name those that belong to no row.
+//
+// Memory is bounded whatever the size: a chunk, a page, and a filter of 32 MiB in which each row's id sets one bit. The numbers are
+// exact. A document without a row whose bit another row has set is counted, but not named: of a million rows, one such document in
+// 270 is.
+//
+// What it cannot see: documents of other indices, fields that Elasticsearch derives, and a difference between numbers that are the
+// same one (1.50 and 1.5).
+package verify
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+
+	"canalgo/event"
+	"canalgo/mapping"
+)
+
+// Rows gives the changes that write all rows, a chunk at a time.
+type Rows interface {
+	Each(ctx context.Context, chunk func([]mapping.Change) error) error
+}
+
+// Documents reads an index.
+type Documents interface {
+	// Documents calls each for every id, in order; source is nil when there is no such document.
+	Documents(ctx context.Context, index string, ids []string, each func(i int, version event.Version, source []byte) error) error
+	// Count returns how many documents there are, those that were just written, too.
+	Count(ctx context.Context, index string) (int, error)
+	// List calls page with the ids of all documents, each with its version.
+	List(ctx context.Context, index string, page func(ids []string, versions []event.Version) error) error
+}
+
+// The kinds of a Difference.
+const (
+	Missing   = "missing"   // a row has no document
+	Extra     = "extra"     // a document belongs to no row
+	Different = "different" // in Field
+	Refused   = "refused"   // no document can be made of the row; it is set aside
+)
+
+// A Difference is one row or document that is not as it should be.
+type Difference struct {
+	Kind     string        `json:"kind"`
+	Document string        `json:"document"` // its id
+	Key      string        `json:"key,omitempty"`
+	Version  event.Version `json:"version,omitempty"` // of the document
+	Field    string        `json:"field,omitempty"`   // the first that differs
+	// Row and Doc are what both have in Field, when values were asked for; "" when it is not there.
+	Row string `json:"row,omitempty"`
+	Doc string `json:"doc,omitempty"`
+}
+
+// A Result is what was found, also so far.
+type Result struct {
+	Rows      int `json:"rows"`      // that the mapping takes
+	Documents int `json:"documents"` // of the index, once they are counted
+	Missing   int `json:"missing"`
+	Extra     int `json:"extra"`
+	Different int `json:"different"`
+	Refused   int `json:"refused"`
+	// Differences are the first of each, at most as many as were asked for.
+	Differences []Difference `json:"differences,omitempty"`
+	// Moved says that the source was written to meanwhile: a difference may be a change that was on its way.
+	Moved bool `json:"moved,omitempty"`
+}
+
+// Equal reports whether all rows equal all documents.
+func (r Result) Equal() bool { return r.Missing+r.Extra+r.Different+r.Refused == 0 }
+
+// A Check compares one table with one index.
+type Check struct {
+	Rows      Rows
+	Documents Documents
+	Index     string
+	Key       func(mapping.Change) string // of the change's row, for people
+	Limit     int                         // of Differences
+	Values    bool                        // tell them
+
+	result Result
+	seed   maphash.Seed
+	filter []uint64
+}
+
+const filterBits = 1 << 28
+
+// Run compares and calls progress after each chunk and page.
+func (c *Check) Run(ctx context.Context, progress func(Result)) (Result, error) {
+	c.seed, c.filter = maphash.MakeSeed(), make([]uint64, filterBits/64)
+	err := c.Rows.Each(ctx, func(changes []mapping.Change) error {
+		if err := c.chunk(ctx, changes); err != nil {
+			return err
+		}
+		progress(c.result)
+		return nil
+	})
+	if err != nil {
+		return c.result, err
+	}
+	if c.result.Documents, err = c.Documents.Count(ctx, c.Index); err != nil {
+		return c.result, fmt.Errorf("count the documents of %s: %w", c.Index, err)
+	}
+	c.result.Extra = max(0, c.result.Documents-(c.result.Rows-c.result.Missing-c.result.Refused))
+	if c.result.Extra > 0 {
+		if err := c.nameExtra(ctx); err != nil {
+			return c.result, fmt.Errorf("list the documents of %s: %w", c.Index, err)
+		}
+	}
+	return c.result, nil
+}
+
+// chunk compares the documents of some rows.
+func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
+	var ids []string
+	var rows []mapping.Change
+	for _, change := range changes {
+		c.result.Rows++
+		if change.Err != nil {
+			c.result.Refused++
+			c.tell(Difference{Kind: Refused, Document: change.ID, Key: c.Key(change)})
+			continue
+		}
+		word, bit := c.place(change.ID)
+		c.filter[word] |= bit
+		ids, rows = append(ids, change.ID), append(rows, change)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	err := c.Documents.Documents(ctx, c.Index, ids, func(i int, version event.Version, source []byte) error {
+		d := Difference{Document: ids[i], Key: c.Key(rows[i]), Version: version}
+		if source == nil {
+			c.result.Missing++
+			d.Kind = Missing
+			c.tell(d)
+			return nil
+		}
+		field, row, doc, err := compare(rows[i].Body, source)
+		if err != nil {
+			return fmt.Errorf("document %s: %w", ids[i], err)
+		}
+		if field != "" {
+			c.result.Different++
+			d.Kind, d.Field = Different, field
+			if c.Values {
+				d.Row, d.Doc = row, doc
+			}
+			c.tell(d)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read documents of %s: %w", c.Index, err)
+	}
+	return nil
+}
+
+func (c *Check) nameExtra(ctx context.Context) error {
+	return c.Documents.List(ctx, c.Index, func(ids []string, versions []event.Version) error {
+		for i, id := range ids {
+			if word, bit := c.place(id); c.filter[word]&bit == 0 {
+				c.tell(Difference{Kind: Extra, Document: id, Version: versions[i]})
+			}
+		}
+		return nil
+	})
+}
+
+// place returns an id's place in the filter.
+func (c *Check) place(id string) (word int, bit uint64) {
+	h := maphash.String(c.seed, id) % filterBits
+	return int(h / 64), 1 << (h % 64)
+}
+
+func (c *Check) tell(d Difference) {
+	if len(c.result.Differences) < c.Limit {
+		c.result.Differences = append(c.result.Differences, d)
+	}
+}
