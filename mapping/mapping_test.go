@@ -113,6 +113,8 @@ func TestMapOperations(t *testing.T) {
 		{"where and key change at once", adults, event.Row{Op: event.Update, Before: row(1, "a", int32(17)), After: row(2, "a", int32(18))}, []string{`write 2 {"name":"a","age":18}`}},
 		{"composite id", "select concat(id, '-', name) as _id, age from user",
 			event.Row{Op: event.Update, Before: row(1, "a", int32(1)), After: row(1, "b", int32(1))}, []string{`delete 1-a`, `write 1-b {"age":1}`}},
+		{"deleting a row for which where cannot be told", plain + " where u.name = 'a'", event.Row{Op: event.Delete, Before: row(1, "a\xff", nil)},
+			[]string{`delete 1`}},
 		{"only an id", "select id as _id from user", event.Row{Op: event.Insert, After: row(1, "a", nil)}, []string{`write 1 {}`}},
 		{"star", "select *, id as _id from user", event.Row{Op: event.Insert, After: row(1, "a", nil)},
 			[]string{`write 1 {"id":1,"name":"a","age":null,"balance":12.50,"created":"2024-02-29T23:59:59.120","city":null}`}},

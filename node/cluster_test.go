@@ -127,7 +127,7 @@ func TestDutyOfACutNodeMovesAfterItsLease(t *testing.T) {
 				first = since
 			}
 		}
-		if first == 0 || first > 3*time.Second {
+		if first < time.Second || first > 3*time.Second { // it renewed 500 ms before the cut at most, and has 1.5 s from there
 			t.Errorf("another node wrote first after %s", first)
 		}
 	})

@@ -531,8 +531,8 @@ func TestLostPositionNeedsALoad(t *testing.T) {
 			d, _ := n.Report(t.Context()).Duty("shop/user")
 			return d.Stage == status.NeedsLoad && strings.Contains(d.LastError, "purged")
 		})
-		if !n.Report(t.Context()).Stuck() {
-			t.Error("the report does not say that something is stuck")
+		if r := n.Report(t.Context()); !r.Stuck() || r.Healthy {
+			t.Errorf("the report says stuck: %t, healthy: %t; want stuck and not healthy", r.Stuck(), r.Healthy)
 		}
 		w.mu.Lock()
 		w.broken = nil

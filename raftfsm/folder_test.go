@@ -151,6 +151,7 @@ func TestStateSurvivesASnapshot(t *testing.T) {
 		for i := range 20 {
 			propose(t, node, ctx, term, index(i))
 		}
+		propose(t, node, ctx, term, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders, Index: "i", Document: "1", Reason: "refused"}}})
 		v, _ := node.View()
 		hash, applied = v.State.Hash(), v.Applied
 		if err := node.Snapshot(); err != nil {

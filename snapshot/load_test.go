@@ -355,6 +355,63 @@ func TestLoadReadsAgainWhatBecameTooOld(t *testing.T) {
 	})
 }
 
+// A busy destination answers the first bulk after a minute, that it has taken nothing of it yet.
+type busy struct {
+	*destination
+	meanwhile func()
+}
+
+func (b *busy) Write(ctx context.Context, changes []mapping.Change) error {
+	if b.meanwhile == nil {
+		return b.destination.Write(ctx, changes)
+	}
+	time.Sleep(time.Minute)
+	b.meanwhile()
+	b.meanwhile = nil
+	return &sink.PartialError{Retry: changes, Cause: errors.New("429")}
+}
+
+// What an item that is tried again holds gets old, too.
+func TestLoadReadsAgainWhatWasTriedForTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(3)
+		b.reader.Sink = &busy{b.dest, func() {
+			b.server.mu.Lock()
+			defer b.server.mu.Unlock()
+			delete(b.server.rows, 2)
+			b.newest = 20
+		}}
+		if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, there := b.dest.docs["2"]; there || len(b.dest.docs) != 2 {
+			t.Errorf("documents %v: a deleted row came back", b.dest.docs)
+		}
+	})
+}
+
+// A slow server's stream goes on while it gives its rows.
+type slow struct {
+	*server
+	goesOn func()
+}
+
+func (s slow) Select(ctx context.Context, uuid, gtids, query string, columns []event.Column, row func([]any) error) error {
+	defer s.goesOn()
+	return s.server.Select(ctx, uuid, gtids, query, columns, row)
+}
+
+func TestRowsHaveTheOrdinalFromBeforeTheyWereRead(t *testing.T) {
+	b := newBench(1)
+	b.reader.Selector = slow{b.server, func() { b.newest = 20 }}
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.dest.version["1"]; got != version(10) {
+		t.Errorf("written at %s, want %s: the row may have changed after that", got, version(10))
+	}
+}
+
 func TestLoadLeavesWhatTheStreamWrote(t *testing.T) {
 	b := newBench(2)
 	b.newest = 30
