@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -146,7 +147,10 @@ func request[T any](ctx context.Context, o output, what, writes string, do func(
 
 // Write implements sink.Sink.
 func (o output) Write(ctx context.Context, changes []mapping.Change) error {
-	partial, err := request(ctx, o, "bulk", changes[0].Index, func() (*sink.PartialError, error) { return o.bulk(changes), nil })
+	sent := slices.Clone(changes) // what is on its way does not change any more
+	done := o.oracle.touches(o.host, sent)
+	defer done()
+	partial, err := request(ctx, o, "bulk", changes[0].Index, func() (*sink.PartialError, error) { return o.bulk(sent), nil })
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type oracle struct {
 	applied    map[string]map[string]event.Version // by mapping and document: the highest version that the destination took
 	emptied    map[string]event.Version            // by mapping: below which everything was deleted
 	aside      map[string]map[string]event.Version // by mapping and document: the highest version that the destination refused
+	flying     map[flight]bool                     // documents of writes whose sender still waits, by sender
 	begun      map[string]owner                    // by mapping: whose write began last
 	assigned   map[string]map[cluster.Epoch]string // by duty
 	terms      map[uint64]string                   // who led
@@ -32,6 +33,12 @@ type oracle struct {
 	loads      bool                                // there are loads, which write what is newer than its version
 	writes     int
 	repeats    int
+}
+
+// A flight is a document in a write whose sender waits for the answer.
+type flight struct {
+	host      *host
+	index, id string
 }
 
 // An owner is a node that does a duty, by the epoch of its assignment.
@@ -42,7 +49,7 @@ type owner struct {
 
 func newOracle(l *ledger, t *trace) *oracle {
 	o := &oracle{ledger: l, trace: t, over: make(chan struct{}), numbering: map[uint32]uint64{}, applied: map[string]map[string]event.Version{},
-		emptied: map[string]event.Version{}, aside: map[string]map[string]event.Version{}, begun: map[string]owner{},
+		emptied: map[string]event.Version{}, aside: map[string]map[string]event.Version{}, flying: map[flight]bool{}, begun: map[string]owner{},
 		assigned: map[string]map[cluster.Epoch]string{}, terms: map[uint64]string{}, hashes: map[uint64]string{}}
 	for _, r := range rules {
 		o.applied[r.name], o.aside[r.name] = map[string]event.Version{}, map[string]event.Version{}
@@ -132,6 +139,29 @@ func (o *oracle) begins(h *host, name string) {
 		return
 	}
 	o.begun[name] = owner{epoch, h.id()}
+}
+
+// touches checks that a sender has no two writes under way that touch one document (I3). The write is over when the returned function
+// is called.
+func (o *oracle) touches(h *host, changes []mapping.Change) (over func()) {
+	var keys []flight
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range changes {
+		key := flight{h, c.Index, c.ID}
+		if o.flying[key] && !o.loads {
+			o.violateLocked("I3", "%s has two writes under way that touch %s/%s", h.id(), c.Index, c.ID)
+		}
+		o.flying[key] = true
+		keys = append(keys, key)
+	}
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for _, key := range keys {
+			delete(o.flying, key)
+		}
+	}
 }
 
 // written checks what the destination took (I8): what the document was at that version, or for what a load reads, later.
