@@ -370,3 +370,21 @@ func (o *oracle) wrong(r rule, has map[string]string) string {
 	}
 	return first
 }
+
+// setAside checks that the quarantine holds the documents that the destination refuses as they are now, and no others (I10).
+func (o *oracle) setAside(h *host, v cluster.View) {
+	aside := make(map[string]bool)
+	for _, q := range v.Quarantine {
+		aside[q.Index+"/"+q.Document] = true
+	}
+	o.ledger.mu.Lock()
+	defer o.ledger.mu.Unlock()
+	for _, r := range rules {
+		for id, states := range o.documents[r.name] {
+			key, refused := r.name+"/"+id, isPoison(states[len(states)-1].body)
+			if refused != aside[key] {
+				o.violate("I10", "%s: %s is refused by the destination: %t; set aside: %t", h.id(), key, refused, aside[key])
+			}
+		}
+	}
+}

@@ -121,6 +121,7 @@ func (c *chaos) heal() {
 	for _, h := range c.up() {
 		v, _ := h.raft.View()
 		c.oracle.hashed(h, v)
+		c.oracle.setAside(h, v)
 	}
 	time.Sleep(lateMost) // what is late still must not change anything
 	for _, r := range rules {
