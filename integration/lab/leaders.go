@@ -58,7 +58,7 @@ func (l *Lab) CutLeaders(ctx context.Context, count int, versions bool) (Record,
 // leaders ends the leader's leadership count times by end, which returns how long it took until a row arrived.
 func (l *Lab) leaders(ctx context.Context, what string, count int, strip bool, end func(context.Context, *trial, *harness.Node) (time.Duration, error)) (_ Record, err error) {
 	t, err := l.newTrial(ctx, uint64(time.Now().UnixNano()), trialOptions{direct: true, strip: strip, beat: true,
-		work: oracle.WorkloadConfig{Keys: 3000, MaxRows: 400, Pace: 20 * time.Millisecond}})
+		work: oracle.WorkloadConfig{Keys: 3000, MaxRows: 50, Pace: 60 * time.Millisecond}})
 	if err != nil {
 		return Record{}, err
 	}

@@ -130,7 +130,7 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 }
 
 // patience bounds what is waited for. Nothing takes it when all is well.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 func nodePort(n *component.Network, host int) string { return n.Inner(host) + ":8112" }
 
