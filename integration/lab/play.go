@@ -210,7 +210,7 @@ func (t *trial) judge(ctx context.Context) error {
 		}
 	}
 	stats := t.elastic.Stats()
-	if stats.Regressions > 0 {
+	if stats.Regressions > 0 && !t.strip { // without versions, what is delivered again is older for a moment
 		o.violate("%d times a document had a lower version than before", stats.Regressions)
 	}
 	o.Transactions, o.Rows, o.Items, o.Repeats = t.work.Transactions(), t.work.Rows(), stats.Items, stats.Repeats

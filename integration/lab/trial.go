@@ -38,6 +38,7 @@ type trial struct {
 	mu       sync.Mutex
 	random   *rand.Rand
 	tls      bool            // between the nodes and MySQL
+	strip    bool            // no version reaches Elasticsearch
 	taken    map[string]bool // what a fault has in its hands
 	touched  map[string]bool // nodes whose requests may arrive late
 	excused  map[*harness.Node]bool
@@ -65,7 +66,7 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 	l.trials++
 	t := &trial{lab: l, seed: seed, name: fmt.Sprintf("t%d", l.trials), random: rand.New(rand.NewPCG(seed, 2)),
 		taken: make(map[string]bool), excused: make(map[*harness.Node]bool), straggle: make(map[string]time.Duration)}
-	t.tls, t.touched = o.tls, make(map[string]bool)
+	t.tls, t.strip, t.touched = o.tls, o.strip, make(map[string]bool)
 	t.outcome.Faults = make(map[string]int)
 	defer func() {
 		if err != nil {
