@@ -16,7 +16,7 @@ var bugFiles embed.FS
 // A Bug is a mistake that is made on purpose. Its file holds, in this order:
 //
 //	one sentence: what is wrong
-//	caught: ./PACKAGE REGEXP           tests of the package, of which one at least fails; more lines may follow
+//	caught: ./PACKAGE REGEXP FLAGS     tests of the package, of which one at least fails; more lines may follow
 //	file: PATH                         from the module's root
 //	-- old
 //	text, which occurs once in that file
@@ -35,6 +35,7 @@ type Bug struct {
 type Tests struct {
 	Package string // as ./sink
 	Run     string // of go test -run
+	Flags   string // of the tests' own, with blanks between
 }
 
 // An edit is one place that a bug changes.
@@ -76,8 +77,9 @@ func parseBug(name, text string) (Bug, error) {
 		case i == 0:
 			b.What = strings.TrimSpace(line)
 		case keyed && key == "caught":
-			pkg, run, _ := strings.Cut(value, " ")
-			b.Caught = append(b.Caught, Tests{Package: pkg, Run: run})
+			pkg, rest, _ := strings.Cut(value, " ")
+			run, flags, _ := strings.Cut(rest, " ")
+			b.Caught = append(b.Caught, Tests{Package: pkg, Run: run, Flags: flags})
 		case keyed && key == "file":
 			file, part = value, nil
 		case line == "-- old\n":

@@ -47,7 +47,8 @@ func run(t *testing.T, tests instrument.Tests, environment ...string) (string, b
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), path, "-test.run", tests.Run, "-test.timeout", "1m", "-test.v")
+	arguments := append([]string{"-test.run", tests.Run, "-test.timeout", "3m", "-test.v"}, strings.Fields(tests.Flags)...)
+	command := exec.CommandContext(t.Context(), path, arguments...)
 	command.Dir = filepath.Join(root, tests.Package)
 	command.Env = append(os.Environ(), environment...)
 	out, err := command.CombinedOutput()
