@@ -58,12 +58,51 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 	if err := n.reassign(ctx, x, v, atOnce); err != nil || len(release) == 0 {
 		return err
 	}
-	n.release(ctx, release)
+	late := n.release(ctx, release)
 	defer n.unhold(release)
 	if err := n.savePositions(ctx, x.term); err != nil {
 		return err
 	}
+	if err := n.withdraw(ctx, x, v, late); err != nil {
+		return err
+	}
+	for _, id := range late {
+		delete(todo, id) // it is given away next, as one that nobody does
+	}
 	return n.reassign(ctx, x, v, todo)
+}
+
+// withdraw takes duties from nodes that have a lease and something in flight, and waits until these have heard of it and do them no
+// more, so that no two begin writes of one duty (rule 6). One that hangs is not waited for longer than a release.
+func (n *Node) withdraw(ctx context.Context, x *reign, v cluster.View, ids []cluster.DutyID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	none := make(map[cluster.DutyID]cluster.Assignment)
+	for _, id := range ids {
+		now := v.Duties[id].Assignment
+		none[id] = cluster.Assignment{Epoch: now.Epoch + 1, ConfigVersion: now.ConfigVersion}
+	}
+	if err := n.coord.Propose(ctx, x.term, cluster.Assign{Assignments: none}); err != nil {
+		return fmt.Errorf("withdraw duties: %w", err)
+	}
+	withdrawn := n.cfg.Clock()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for n.cfg.Clock()-withdrawn < releaseTime {
+		busy := slices.ContainsFunc(ids, func(id cluster.DutyID) bool {
+			return x.members.get(v.Duties[id].Assignment.Node).mayDo(id, withdrawn, n.cfg.Clock())
+		})
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 func (n *Node) reassign(ctx context.Context, x *reign, v cluster.View, todo map[cluster.DutyID]cluster.Assignment) error {

@@ -173,8 +173,9 @@ func (f *dutyFeed) Close() error {
 }
 
 // release ends the feeds of duties that are to move, in order: what was handed out is finished and acknowledged. It returns
-// when they are closed, or after a while; none is opened for them until unhold.
-func (n *Node) release(ctx context.Context, ids []cluster.DutyID) {
+// when they are closed, or after a while, then with those of which something may still be written; none is opened for them until
+// unhold.
+func (n *Node) release(ctx context.Context, ids []cluster.DutyID) (late []cluster.DutyID) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
 	var closing []*dutyFeed
@@ -196,9 +197,11 @@ func (n *Node) release(ctx context.Context, ids []cluster.DutyID) {
 		case <-f.closed:
 		case <-ctx.Done():
 			f.abort()
+			late = append(late, f.id)
 			n.log.Warn("duty moves before everything in flight was acknowledged; it will be written again", "duty", f.id.String())
 		}
 	}
+	return late
 }
 
 // releaseTime is how long a node that lives may take to finish what a feed has handed out.

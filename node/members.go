@@ -66,6 +66,13 @@ func (m *members) get(name string) member {
 
 func (m member) lives(now time.Duration) bool { return !m.gone && now-m.renewed < leaseTime }
 
+// mayDo reports whether the node may still begin writes of a duty that was taken from it at some moment: until it has renewed without
+// the duty, or its lease is over.
+func (m member) mayDo(id cluster.DutyID, withdrawn, now time.Duration) bool {
+	_, does := m.stages[id]
+	return m.lives(now) && (does || m.renewed <= withdrawn)
+}
+
 // nodes sorts the nodes whose lease lasts. living are all of them: what they do they have to release. keepers may keep it, because
 // they are members and do not drain. takers may get more: they were heard in this term.
 func (m *members) nodes(v cluster.View, now time.Duration) (living, keepers, takers []string) {
