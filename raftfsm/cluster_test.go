@@ -135,6 +135,42 @@ func TestALateNodeGetsASnapshot(t *testing.T) {
 	g.equal()
 }
 
+// A node that was away for longer than the log reaches back gets a snapshot, has no gap in its log behind it, and starts again.
+func TestANodeThatWasAwayGetsASnapshot(t *testing.T) {
+	g := newGroup(t)
+	g.change = func(c *raftfsm.Config) {
+		c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = 1<<20, time.Hour, 4
+	}
+	g.grow("a", "b", "c")
+	g.propose(setConfig())
+	g.equal()
+	leader, _ := g.leader()
+	away := "a"
+	if leader.NodeID() == away {
+		away = "b"
+	}
+	g.stop(away)
+	for i := range 20 {
+		g.propose(entry(i))
+	}
+	for name, m := range g.members() {
+		if err := m.Snapshot(); err != nil {
+			t.Fatalf("snapshot of %s: %v", name, err)
+		}
+	}
+	g.start(away)
+	g.equal()
+	snapshots, err := os.ReadDir(g.dirs[away] + "/snapshots")
+	if err != nil || len(snapshots) != 1 {
+		t.Errorf("snapshots of the node that was away: %v, %v", snapshots, err)
+	}
+	g.propose(entry(99))
+	g.equal()
+	g.stop(away)
+	g.start(away)
+	g.equal()
+}
+
 // The cluster grows from one to five and shrinks to one while it is used, and nothing that was acknowledged is lost.
 func TestGrowAndShrinkUnderProposals(t *testing.T) {
 	g := newGroup(t)

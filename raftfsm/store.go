@@ -45,6 +45,10 @@ type store struct {
 	fail func(error) // told when the disk refuses
 }
 
+// IsMonotonic is part of raft.MonotonicLogStore. Behind a snapshot that it was sent, Raft would else leave old entries and a gap, which at
+// the next start looks like damage.
+func (s *store) IsMonotonic() bool { return true }
+
 func openStore(path string) (*store, error) {
 	db, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
 		Timeout:      time.Second,
