@@ -250,10 +250,16 @@ func (c *chaos) removes(f Fault) func() {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 	defer cancel()
-	if err := l.node.Remove(ctx, f.Target); err != nil {
+	removed := c.host(f.Target)
+	err := l.node.Remove(ctx, f.Target)
+	if err != nil {
 		c.trace.add("remove %s: %v", f.Target, err)
 	}
 	return func() {
+		if err == nil && c.host(f.Target) == removed { // it has not heard; an operator ends it and wipes its folder
+			c.kill(f.Target, false)
+			c.wipe(f.Target)
+		}
 		c.again(f.Target)()
 		c.unlockWhenWhole()
 	}
