@@ -28,7 +28,7 @@ const (
 	busy   = 2_000 // of items, and of payments
 
 	// insertBusy is for the tables that a Workload made.
-	insertBusy = "INSERT INTO shop.%s (id, ver, writer, bal, name) VALUES (%%d, 1, 0, 9.99, '%%s')"
+	insertBusy = "INSERT INTO shop.%s (id, ver, writer, seq, bal, name, txt) VALUES (%%d, 1, 0, 0, 9.99, '%%s', '')"
 )
 
 // fill makes four tables: user and orders are the story's own, items and payments are for the load.
