@@ -233,16 +233,23 @@ func (k *keeper) describe(e *cluster.Quarantined, row *event.Row) {
 	if image == nil {
 		return
 	}
-	key, err := snapshot.Key(row.Table, image)
+	key, err := namedKey(row.Table, image)
 	if err != nil {
 		return
 	}
-	for i, lit := range key {
-		e.Key = append(e.Key, row.Table.Columns[row.Table.Key[i]].Name+"="+lit)
-	}
+	e.Key = key
 	if at, ok := k.n.reached(e.Duty); ok {
 		if e.Position = at; at.File != "" {
 			e.Position.GTIDs = "" // file and offset are enough to look there, and a set can have many kilobytes
 		}
 	}
+}
+
+// namedKey returns the primary key of a row as COLUMN=LITERAL, column by column.
+func namedKey(t *event.Table, values []any) ([]string, error) {
+	key, err := snapshot.Key(t, values)
+	for i, lit := range key {
+		key[i] = t.Columns[t.Key[i]].Name + "=" + lit
+	}
+	return key, err
 }

@@ -227,12 +227,12 @@ func (n *Node) reportSource(v cluster.View, name string) (out status.Source) {
 	slices.SortFunc(out.CatchUps, func(a, b status.CatchUp) int { return strings.Compare(a.Duty, b.Duty) })
 	out.CaughtUp = s.caughtUp
 	defer func() { out.Stall = s.stall(out) }()
+	oldest := s.oldest(v)
 	if s.source == nil || s.session == nil {
-		s.retention(s.oldest(v), &out)
+		s.retention(oldest, &out)
 		return out
 	}
 	p := s.source.Progress(shared)
-	oldest := s.oldest(v)
 	if p.XA > 0 {
 		out.XA = &status.XA{Open: p.XA, Since: p.XASince, At: p.XAAt.String()}
 		if at := (event.Position{ServerUUID: s.server.UUID, File: p.XAAt.File, Offset: p.XAAt.Offset, Time: p.XASince}); at.FileBefore(oldest) {

@@ -10,7 +10,6 @@ import (
 	"canalgo/cluster"
 	"canalgo/event"
 	"canalgo/mapping"
-	"canalgo/snapshot"
 	"canalgo/verify"
 )
 
@@ -90,12 +89,9 @@ func keyOf(c mapping.Change) string {
 	if c.Row == nil {
 		return ""
 	}
-	key, err := snapshot.Key(c.Row.Table, c.Row.After)
+	key, err := namedKey(c.Row.Table, c.Row.After)
 	if err != nil {
 		return ""
-	}
-	for i, literal := range key {
-		key[i] = c.Row.Table.Columns[c.Row.Table.Key[i]].Name + "=" + literal
 	}
 	return strings.Join(key, " ")
 }

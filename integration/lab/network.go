@@ -74,33 +74,22 @@ func flap(ctx context.Context, f *fault) error {
 var stalls = proxy.Spoil{Stall: true}
 
 // deaf lets a node be heard but hear nothing.
-func deaf(_ context.Context, f *fault) error {
-	_, host, err := f.host("ears")
-	if err != nil {
-		return err
-	}
-	for i, p := range f.ports {
-		if i == host-1 {
-			p.Spoil(proxy.ToTarget, stalls)
-		} else {
-			p.SpoilFrom(f.lab.net.Inner(host), proxy.FromTarget, stalls)
-		}
-	}
-	f.heal(f.healPorts)
-	return nil
-}
+func deaf(_ context.Context, f *fault) error { return f.oneWay(proxy.ToTarget, proxy.FromTarget) }
 
 // mute lets a node hear but not be heard.
-func mute(_ context.Context, f *fault) error {
+func mute(_ context.Context, f *fault) error { return f.oneWay(proxy.FromTarget, proxy.ToTarget) }
+
+// oneWay stalls a direction of the connections to a node, and one of those that the node has made to others.
+func (f *fault) oneWay(taken, made proxy.Direction) error {
 	_, host, err := f.host("ears")
 	if err != nil {
 		return err
 	}
 	for i, p := range f.ports {
 		if i == host-1 {
-			p.Spoil(proxy.FromTarget, stalls)
+			p.Spoil(taken, stalls)
 		} else {
-			p.SpoilFrom(f.lab.net.Inner(host), proxy.ToTarget, stalls)
+			p.SpoilFrom(f.lab.net.Inner(host), made, stalls)
 		}
 	}
 	f.heal(f.healPorts)
