@@ -254,15 +254,9 @@ func (q *queue) acknowledge() uint64 {
 	return seq
 }
 
-// inFlight returns how many requests are under way.
-func (q *queue) inFlight() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.writing
-}
-
-// waits returns since when the oldest request is under way, and since when the oldest answer cannot be judged; zero where there is none.
-func (q *queue) waits() (written, judged time.Time) {
+// underWay returns how many requests are under way, since when the oldest of them is, and since when the oldest answer cannot be judged;
+// zero where there is none.
+func (q *queue) underWay() (requests int, written, judged time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, b := range q.flight {
@@ -273,5 +267,5 @@ func (q *queue) waits() (written, judged time.Time) {
 			judged = b.answered
 		}
 	}
-	return written, judged
+	return q.writing, written, judged
 }

@@ -123,12 +123,7 @@ func (p *progress) failed(err error) {
 func (p *progress) recovered() { p.enter(Reading) }
 
 func (p *progress) snapshot(q *queue) Progress {
-	var inFlight int
-	var written, judged time.Time
-	if q != nil {
-		inFlight = q.inFlight()
-		written, judged = q.waits()
-	}
+	inFlight, written, judged := q.underWay()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := Progress{Stage: p.stage, Since: p.since, LastError: p.err, ErrorTime: p.errTime, InFlight: inFlight, Moved: p.moved,

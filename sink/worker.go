@@ -327,16 +327,6 @@ type Writer struct {
 	progress *progress
 }
 
-// NewWriter returns a writer for someone who is not a Worker.
-func NewWriter(s Sink, begin func() error, log hclog.Logger) *Writer {
-	p := &progress{}
-	p.enter(Working)
-	return &Writer{sink: s, begin: begin, log: log, progress: p}
-}
-
-// Progress returns what the writer does now.
-func (w *Writer) Progress() Progress { return w.progress.snapshot(nil) }
-
 // Write writes until the destination has answered for each change, or ctx ends. failed is given what it refused for good.
 func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed func(*PartialError)) error {
 	changes, unmapped := split(changes)
