@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -31,7 +32,7 @@ type dump struct {
 }
 
 // openDump connects, checks that the server holds what follows from, and asks for it. It ends with ctx.
-func (s *Source) openDump(ctx context.Context, stream string, from event.Position) (_ *dump, err error) {
+func (s *Source) openDump(ctx context.Context, stream string, from event.Position, received *atomic.Uint64) (_ *dump, err error) {
 	conn, err := s.dial(ctx, time.Duration(s.cfg.ReadTimeout))
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (s *Source) openDump(ctx context.Context, stream string, from event.Positio
 	if err := s.checkPosition(ctx, conn, identity, from); err != nil {
 		return nil, err
 	}
-	d := &dump{conn: conn, lowerCase: identity.LowerCaseNames, frame: frame{received: s.received(stream)}}
+	d := &dump{conn: conn, lowerCase: identity.LowerCaseNames, frame: frame{received: received}}
 	if d.end, err = logEnd(conn); err != nil {
 		return nil, err
 	}
@@ -201,8 +202,8 @@ func (d *dump) feed(ctx context.Context, t *tracker) (header, error) {
 }
 
 // readUntil feeds t from its boundary on, over a connection of its own, until done, which is asked before each event.
-func (s *Source) readUntil(ctx context.Context, stream string, t *tracker, done func() bool) error {
-	d, err := s.openDump(ctx, stream, t.boundary)
+func (s *Source) readUntil(ctx context.Context, stream string, received *atomic.Uint64, t *tracker, done func() bool) error {
+	d, err := s.openDump(ctx, stream, t.boundary, received)
 	if err != nil {
 		return err
 	}

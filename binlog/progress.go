@@ -1,7 +1,6 @@
 package binlog
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +64,7 @@ type progress struct {
 	files  []LogFile // the server's, when Position and End were in different ones
 	opened bool
 
-	received atomic.Uint64
+	received atomic.Uint64 // bytes as they come, also of what is read again for the stream
 }
 
 func (s *Source) startProgress(stream string, from event.Position) *progress {
@@ -74,16 +73,6 @@ func (s *Source) startProgress(stream string, from event.Position) *progress {
 	s.streams[stream] = p
 	s.mu.Unlock()
 	return p
-}
-
-// received returns where the bytes of a stream are counted. What is read again beside it counts as its own.
-func (s *Source) received(stream string) *atomic.Uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.streams[strings.TrimSuffix(stream, rereads)]; p != nil {
-		return &p.received
-	}
-	return new(atomic.Uint64)
 }
 
 func (p *progress) connected(end event.Position) {

@@ -150,8 +150,8 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 		return nil
 	})
 	t.previous = func(set event.GTIDSet) { executed, headed = set, true }
-	isEnd := p.Offset == firstEvent
-	err := s.readUntil(ctx, "scan", t, func() bool {
+	isEnd := false
+	err := s.readUntil(ctx, "scan", nil, t, func() bool {
 		isEnd = isEnd || t.boundary.File == p.File && t.boundary.Offset == p.Offset
 		return headed && (t.boundary.File != p.File || t.boundary.Offset >= p.Offset)
 	})

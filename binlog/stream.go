@@ -45,7 +45,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 			}
 			return nil
 		})
-	t.log = streamLog{s, stream}
+	t.log = streamLog{s, stream, &p.received}
 	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		before := t.boundary
@@ -80,7 +80,7 @@ func (s *Source) follow(ctx context.Context, stream string, t *tracker, executed
 	defer cancel()
 	from := t.boundary
 	from.GTIDs = executed.String()
-	d, err := s.openDump(ctx, stream, from)
+	d, err := s.openDump(ctx, stream, from, &p.received)
 	if err != nil {
 		return err
 	}

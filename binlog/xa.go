@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"canalgo/event"
@@ -65,14 +66,12 @@ func (t *tracker) statementXA(ctx context.Context, verb, xid string) error {
 	case "START", "BEGIN":
 		t.tx.begun, t.tx.xa, t.tx.xid, t.xid = true, true, xid, xid
 		return nil
-	case "COMMIT":
+	case "COMMIT", "ROLLBACK":
 		if err := t.step(); err != nil {
 			return err
 		}
-		return t.commitXA(ctx, xid)
-	case "ROLLBACK":
-		if err := t.step(); err != nil {
-			return err
+		if verb == "COMMIT" {
+			return t.commitXA(ctx, xid)
 		}
 		return t.endXA(ctx, xid)
 	}
@@ -237,15 +236,13 @@ func (x *xa) add(xid string, p *prepared) {
 
 // streamLog is the log that a stream reads, to be read again beside it.
 type streamLog struct {
-	source *Source
-	stream string
+	source   *Source
+	stream   string
+	received *atomic.Uint64 // counts what is read again as the stream's own
 }
 
-// rereads ends the name of the stream that reads again for another one.
-const rereads = "/xa"
-
 func (l streamLog) reread(ctx context.Context, t *tracker, done func() bool) error {
-	return l.source.readUntil(ctx, l.stream+rereads, t, done)
+	return l.source.readUntil(ctx, l.stream+"/xa", l.received, t, done)
 }
 
 func (l streamLog) logNames(ctx context.Context) ([]string, error) {
