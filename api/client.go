@@ -151,24 +151,9 @@ func (c *Client) release(ctx context.Context, verb string, ids []uint64) (int, [
 
 // do sends a request and decodes the answer into result.
 func (c *Client) do(ctx context.Context, method, path string, body, result any) error {
-	var content io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(data)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	response, err := c.send(ctx, c.http, method, path, body)
 	if err != nil {
 		return err
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return c.unreachable(ctx, err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -185,6 +170,30 @@ func (c *Client) do(ctx context.Context, method, path string, body, result any) 
 		return &AnswerError{Code: response.StatusCode, Text: "the answer is not a node's; is it canalgo that listens there?"}
 	}
 	return nil
+}
+
+// send sends a request. Whoever gets the answer closes its body.
+func (c *Client) send(ctx context.Context, by *http.Client, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := by.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	return response, nil
 }
 
 // unreachable says that a request got no answer.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,19 +66,10 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 
 // Verify compares the rows of "SOURCE/MAPPING" with its documents and calls progress now and then.
 func (c *Client) Verify(ctx context.Context, duty string, values bool, progress func(verify.Result)) (verify.Result, error) {
-	data, err := json.Marshal(verifyBody{Duty: duty, Values: values})
-	if err != nil {
-		return verify.Result{}, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/verify", bytes.NewReader(data))
-	if err != nil {
-		return verify.Result{}, err
-	}
-	request.Header.Set("Content-Type", "application/json")
 	patient := &http.Client{Transport: c.http.Transport, CheckRedirect: c.http.CheckRedirect} // it may take hours
-	response, err := patient.Do(request)
+	response, err := c.send(ctx, patient, http.MethodPost, "/v1/verify", verifyBody{Duty: duty, Values: values})
 	if err != nil {
-		return verify.Result{}, c.unreachable(ctx, err)
+		return verify.Result{}, err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
