@@ -31,8 +31,8 @@ type Documents interface {
 	Documents(ctx context.Context, index string, ids []string, each func(i int, version event.Version, source []byte) error) error
 	// Count returns how many documents there are, those that were just written, too.
 	Count(ctx context.Context, index string) (int, error)
-	// List calls page with the ids of all documents, each with its version.
-	List(ctx context.Context, index string, page func(ids []string, versions []event.Version) error) error
+	// List calls page with all documents, of which ID and Version are given.
+	List(ctx context.Context, index string, page func([]mapping.Change) error) error
 }
 
 // The kinds of a Difference.
@@ -88,7 +88,7 @@ type Check struct {
 
 const filterBits = 1 << 28
 
-// Run compares and calls progress after each chunk and page.
+// Run compares and calls progress after each chunk of rows.
 func (c *Check) Run(ctx context.Context, progress func(Result)) (Result, error) {
 	c.seed, c.filter = maphash.MakeSeed(), make([]uint64, filterBits/64)
 	err := c.Rows.Each(ctx, func(changes []mapping.Change) error {
@@ -121,7 +121,7 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 		c.result.Rows++
 		if change.Err != nil {
 			c.result.Refused++
-			c.tell(Difference{Kind: Refused, Document: change.ID, Key: c.Key(change)})
+			c.tell(Difference{Kind: Refused, Document: change.ID}, &change)
 			continue
 		}
 		word, bit := c.place(change.ID)
@@ -132,11 +132,11 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 		return nil
 	}
 	err := c.Documents.Documents(ctx, c.Index, ids, func(i int, version event.Version, source []byte) error {
-		d := Difference{Document: ids[i], Key: c.Key(rows[i]), Version: version}
+		d := Difference{Document: ids[i], Version: version}
 		if source == nil {
 			c.result.Missing++
 			d.Kind = Missing
-			c.tell(d)
+			c.tell(d, &rows[i])
 			return nil
 		}
 		field, row, doc, err := compare(rows[i].Body, source)
@@ -149,7 +149,7 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 			if c.Values {
 				d.Row, d.Doc = row, doc
 			}
-			c.tell(d)
+			c.tell(d, &rows[i])
 		}
 		return nil
 	})
@@ -160,10 +160,10 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 }
 
 func (c *Check) nameExtra(ctx context.Context) error {
-	return c.Documents.List(ctx, c.Index, func(ids []string, versions []event.Version) error {
-		for i, id := range ids {
-			if word, bit := c.place(id); c.filter[word]&bit == 0 {
-				c.tell(Difference{Kind: Extra, Document: id, Version: versions[i]})
+	return c.Documents.List(ctx, c.Index, func(all []mapping.Change) error {
+		for _, document := range all {
+			if word, bit := c.place(document.ID); c.filter[word]&bit == 0 {
+				c.tell(Difference{Kind: Extra, Document: document.ID, Version: document.Version}, nil)
 			}
 		}
 		return nil
@@ -176,8 +176,13 @@ func (c *Check) place(id string) (word int, bit uint64) {
 	return int(h / 64), 1 << (h % 64)
 }
 
-func (c *Check) tell(d Difference) {
-	if len(c.result.Differences) < c.Limit {
-		c.result.Differences = append(c.result.Differences, d)
+// tell adds a difference, as long as there is room. row is nil when it has none.
+func (c *Check) tell(d Difference, row *mapping.Change) {
+	if len(c.result.Differences) >= c.Limit {
+		return
 	}
+	if row != nil {
+		d.Key = c.Key(*row)
+	}
+	c.result.Differences = append(c.result.Differences, d)
 }

@@ -41,9 +41,9 @@ func (x index) Documents(_ context.Context, _ string, ids []string, each func(in
 
 func (x index) Count(context.Context, string) (int, error) { return len(x), nil }
 
-func (x index) List(_ context.Context, _ string, page func([]string, []event.Version) error) error {
+func (x index) List(_ context.Context, _ string, page func([]mapping.Change) error) error {
 	for id := range x {
-		if err := page([]string{id}, []event.Version{7}); err != nil {
+		if err := page([]mapping.Change{{ID: id, Version: 7}}); err != nil {
 			return err
 		}
 	}

@@ -63,14 +63,8 @@ func (s *Sink) Count(ctx context.Context, index string) (int, error) {
 	return int(gjson.GetBytes(answer, "count").Int()), nil
 }
 
-// List refreshes the index and calls page with the ids and versions of all its documents, a page at a time.
-func (s *Sink) List(ctx context.Context, index string, page func(ids []string, versions []event.Version) error) error {
-	_, err := s.list(ctx, index, func(all []mapping.Change) error {
-		ids, versions := make([]string, len(all)), make([]event.Version, len(all))
-		for i := range all {
-			ids[i], versions[i] = all[i].ID, all[i].Version
-		}
-		return page(ids, versions)
-	}, math.MaxInt64)
+// List refreshes the index and calls page with all its documents, a page at a time; ID and Version are what counts.
+func (s *Sink) List(ctx context.Context, index string, page func([]mapping.Change) error) error {
+	_, err := s.list(ctx, index, page, math.MaxInt64)
 	return err
 }
