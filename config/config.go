@@ -322,9 +322,7 @@ func (r *reader) exposed(at []string, table map[string]any, target Section) {
 			continue
 		}
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
-			key := slices.Concat(at, []string{f.key})
-			m := Mistake{Key: path(key...), Text: fmt.Sprintf("%s can be read by others on this host (%#o); chmod 600 it", name, info.Mode().Perm())}
-			m.Line, m.Column = r.d.at(key)
+			m := r.d.mistake(slices.Concat(at, []string{f.key}), fmt.Sprintf("%s can be read by others on this host (%#o); chmod 600 it", name, info.Mode().Perm()))
 			r.file.Warnings = append(r.file.Warnings, (&Mistakes{File: r.d.mistakes.File, List: []Mistake{m}}).Error())
 		}
 	}
@@ -360,8 +358,8 @@ func (r *reader) report(f finding) {
 	if r.bad[path(f.key...)] {
 		return
 	}
-	m := Mistake{Key: path(f.key...) + f.entry, Text: f.text}
-	m.Line, m.Column = r.d.at(f.key)
+	m := r.d.mistake(f.key, f.text)
+	m.Key += f.entry
 	if f.sqlLine > 0 {
 		m.Line, m.Column = r.d.place(f.key, f.sqlLine, f.sqlColumn)
 	}

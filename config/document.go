@@ -117,8 +117,13 @@ func (d *document) add(m Mistake) { d.mistakes.List = append(d.mistakes.List, m)
 
 // wrong adds a mistake about a key, at the line of the nearest part of it that is in the file.
 func (d *document) wrong(key []string, format string, args ...any) {
+	d.add(d.mistake(key, fmt.Sprintf(format, args...)))
+}
+
+// mistake returns a mistake about a key, with its place.
+func (d *document) mistake(key []string, text string) Mistake {
 	line, column := d.at(key)
-	d.add(Mistake{Line: line, Column: column, Key: path(key...), Text: fmt.Sprintf(format, args...)})
+	return Mistake{Line: line, Column: column, Key: path(key...), Text: text}
 }
 
 // has reports whether the key is in the file.
