@@ -68,23 +68,16 @@ func inMemory(folder string) bool {
 func ignoreSignals(log hclog.Logger) (stop func()) {
 	hangUps, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
-	signal.Notify(pipes, syscall.SIGPIPE) // the write fails instead
-	done := make(chan struct{})
+	signal.Notify(pipes, syscall.SIGPIPE) // nobody reads it: that it is wanted makes the write fail instead
 	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-pipes:
-			case <-hangUps:
-				log.Info("SIGHUP changes nothing; canalgo apply FILE takes a changed file")
-			}
+		for range hangUps {
+			log.Info("SIGHUP changes nothing; canalgo apply FILE takes a changed file")
 		}
 	}()
 	return func() {
 		signal.Stop(hangUps)
 		signal.Stop(pipes)
-		close(done)
+		close(hangUps)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"canalgo/cluster"
 	"canalgo/config"
@@ -94,6 +93,6 @@ func (r Remnant) render(w io.Writer) {
 	}
 	slices.Sort(lines)
 	for _, line := range lines {
-		fmt.Fprintln(w, strings.TrimSpace(line))
+		fmt.Fprintln(w, line)
 	}
 }

@@ -87,12 +87,13 @@ func (in indexField) refuses(c *event.Column) (reason string, always bool) {
 		return "", false
 	}
 	values := shapeOf(c)
+	isObject, isDate := kind == "object" || kind == "nested" || kind == "flattened", kind == "date" || kind == "date_nanos"
 	limits, isInteger := integers[kind]
 	isNumber := isInteger || kind == "float" || kind == "half_float" || kind == "double" || kind == "scaled_float"
 	switch {
-	case values == objectShape && kind != "object" && kind != "nested" && kind != "flattened":
+	case values == objectShape && !isObject:
 		return fmt.Sprintf("the index has %s, which takes no objects", kind), false
-	case values != objectShape && (kind == "object" || kind == "nested" || kind == "flattened"):
+	case values != objectShape && isObject:
 		return fmt.Sprintf("the index has %s, which takes only objects", kind), true
 	case isInteger && values == numberShape:
 		if low, high := rangeOf(c); low < limits.low || high > limits.high {
@@ -102,9 +103,9 @@ func (in indexField) refuses(c *event.Column) (reason string, always bool) {
 		return fmt.Sprintf("the index has %s: text that is no number would be refused", kind), values == dateShape
 	case kind == "boolean":
 		return "the index has boolean, which takes only true and false", true
-	case (kind == "date" || kind == "date_nanos") && values == dateShape && in.Format != "" && !strings.Contains(in.Format, "date_optional_time"):
+	case isDate && values == dateShape && in.Format != "" && !strings.Contains(in.Format, "date_optional_time"):
 		return fmt.Sprintf("the index has %s of the format %q; documents have 2026-01-02T03:04:05, so it needs strict_date_optional_time", kind, in.Format), true
-	case (kind == "date" || kind == "date_nanos") && values == textShape:
+	case isDate && values == textShape:
 		return fmt.Sprintf("the index has %s: text that is no date would be refused", kind), false
 	}
 	return "", false
