@@ -36,17 +36,9 @@ func (c *carrier) call(target raft.ServerAddress, request any, data io.Reader, b
 	if c.host.dead.Load() {
 		return nil, errGone
 	}
-	if err := n.link(c.host.name, to).pass(nil, c.closed, until); err != nil {
+	h, err := c.host.reach(to, nil, c.closed, until)
+	if err != nil {
 		return nil, err
-	}
-	h := n.host(to)
-	switch {
-	case c.host.dead.Load():
-		return nil, errGone
-	case h == nil && n.isSilent(to):
-		return nil, orErr(pause(nil, c.closed, time.Until(until)), errTimeout)
-	case h == nil:
-		return nil, errRefused
 	}
 	answer, err := h.carrier.take(request, data, beat, c.closed, until)
 	if err != nil {
@@ -62,13 +54,6 @@ func (c *carrier) call(target raft.ServerAddress, request any, data io.Reader, b
 		return nil, errGone
 	}
 	return answer.Response, answer.Error
-}
-
-func orErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // take gives a request to this host's Raft and returns the answer.
@@ -119,40 +104,36 @@ func (c *carrier) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
+// exchange carries a copy of a request there, and the answer back into resp.
+func exchange[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader, beat bool) error {
+	request := *args
+	answer, err := c.call(target, &request, data, beat)
+	if a, ok := answer.(*A); ok && err == nil {
+		*resp = *a
+	}
+	return err
+}
+
 // AppendEntries is part of raft.Transport.
 func (c *carrier) AppendEntries(_ raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	request := *args
-	sent := time.Now()
-	beat := request.Term != 0 && request.PrevLogEntry == 0 && request.PrevLogTerm == 0 && len(request.Entries) == 0 && request.LeaderCommitIndex == 0
-	c.host.oracle.leads(c.host, request.Term)
-	answer, err := c.call(target, &request, nil, beat)
-	if a, ok := answer.(*raft.AppendEntriesResponse); ok && err == nil {
-		*resp = *a
-		if a.Term == request.Term {
-			c.host.heard(string(target), sent)
-		}
+	sent, term := time.Now(), args.Term
+	beat := term != 0 && args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
+	c.host.oracle.leads(c.host, term)
+	err := exchange(c, target, args, resp, nil, beat)
+	if err == nil && resp.Term == term {
+		c.host.heard(string(target), sent)
 	}
 	return err
 }
 
 // RequestVote is part of raft.Transport.
 func (c *carrier) RequestVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	request := *args
-	answer, err := c.call(target, &request, nil, false)
-	if a, ok := answer.(*raft.RequestVoteResponse); ok && err == nil {
-		*resp = *a
-	}
-	return err
+	return exchange(c, target, args, resp, nil, false)
 }
 
 // RequestPreVote is part of raft.WithPreVote.
 func (c *carrier) RequestPreVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	request := *args
-	answer, err := c.call(target, &request, nil, false)
-	if a, ok := answer.(*raft.RequestPreVoteResponse); ok && err == nil {
-		*resp = *a
-	}
-	return err
+	return exchange(c, target, args, resp, nil, false)
 }
 
 // InstallSnapshot is part of raft.Transport.
@@ -161,22 +142,12 @@ func (c *carrier) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	request := *args
-	answer, err := c.call(target, &request, bytes.NewReader(content), false)
-	if a, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil {
-		*resp = *a
-	}
-	return err
+	return exchange(c, target, args, resp, bytes.NewReader(content), false)
 }
 
 // TimeoutNow is part of raft.Transport.
 func (c *carrier) TimeoutNow(_ raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	request := *args
-	answer, err := c.call(target, &request, nil, false)
-	if a, ok := answer.(*raft.TimeoutNowResponse); ok && err == nil {
-		*resp = *a
-	}
-	return err
+	return exchange(c, target, args, resp, nil, false)
 }
 
 // EncodePeer is part of raft.Transport.

@@ -11,7 +11,6 @@ import (
 type chaos struct {
 	*fleet
 	work   *workload
-	random func(low, high time.Duration) time.Duration
 	faults sync.WaitGroup
 	wiping sync.Mutex // one node at a time loses what it knows
 }
@@ -155,7 +154,7 @@ func (c *chaos) losesSink(f Fault) func() {
 
 func (c *chaos) slows(f Fault) func() {
 	links := c.links(f.Target, c.names, true, true)
-	high := c.random(time.Millisecond, 400*time.Millisecond)
+	high := c.net.between(time.Millisecond, 400*time.Millisecond)
 	for _, l := range links {
 		l.slow(high/4, high)
 	}
@@ -280,21 +279,21 @@ func (c *chaos) unlockWhenWhole() {
 
 // holds pauses a mapping, as an operator does.
 func (c *chaos) holds(f Fault) func() {
-	return c.operate("mapping/"+f.Target, true, func() { c.operate("mapping/"+f.Target, false, nil) })
+	c.operate("mapping/"+f.Target, true)
+	return func() { c.operate("mapping/"+f.Target, false) }
 }
 
-// operate pauses or resumes something by whatever node takes it, and returns then.
-func (c *chaos) operate(what string, paused bool, then func()) func() {
+// operate pauses or resumes something by whatever node takes it.
+func (c *chaos) operate(what string, paused bool) {
 	for range 100 {
 		for _, h := range c.up() {
 			ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
 			err := h.node.SetPaused(ctx, what, paused)
 			cancel()
 			if err == nil {
-				return then
+				return
 			}
 		}
 		time.Sleep(time.Second)
 	}
-	return then
 }

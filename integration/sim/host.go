@@ -26,7 +26,6 @@ type host struct {
 	oracle  *oracle
 	carrier *carrier
 	disk    *disk
-	dir     string
 	raft    *raftfsm.Node
 	node    *node.Node
 	calls   http.Handler

@@ -19,7 +19,6 @@ const sourceName = "shop"
 
 // A machine is where processes of one name run, one after the other.
 type machine struct {
-	name string
 	disk *disk
 	dir  string // "" for one that was never started, or wiped
 	host *host  // that runs, or nil
@@ -63,7 +62,7 @@ func (f *fleet) start(name string) error {
 		m.dir, m.disk = f.folder(name), newDisk()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &host{name: name, net: f.net, oracle: f.oracle, disk: m.disk, dir: m.dir, feeds: make(chan net.Conn), over: make(chan struct{}),
+	h := &host{name: name, net: f.net, oracle: f.oracle, disk: m.disk, feeds: make(chan net.Conn), over: make(chan struct{}),
 		ctx: ctx, cancel: cancel, ended: make(chan struct{}), conns: make(map[*conn]bool), acks: make(map[string]time.Time), epochs: make(map[string]cluster.Epoch)}
 	h.carrier = newCarrier(h)
 	log := logger(name, f.trace)

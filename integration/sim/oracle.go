@@ -30,7 +30,6 @@ type oracle struct {
 	assigned   map[string]map[cluster.Epoch]string // by duty
 	terms      map[uint64]string                   // who led
 	hashes     map[uint64]string                   // of the state, by the index that it was applied to
-	loads      bool                                // there are loads, which write what is newer than its version
 	writes     int
 	repeats    int
 }
@@ -149,7 +148,7 @@ func (o *oracle) touches(h *host, changes []mapping.Change) (over func()) {
 	defer o.mu.Unlock()
 	for _, c := range changes {
 		key := flight{h, c.Index, c.ID}
-		if o.flying[key] && !o.loads {
+		if o.flying[key] {
 			o.violateLocked("I3", "%s has two writes under way that touch %s/%s", h.id(), c.Index, c.ID)
 		}
 		o.flying[key] = true
@@ -164,7 +163,7 @@ func (o *oracle) touches(h *host, changes []mapping.Change) (over func()) {
 	}
 }
 
-// written checks what the destination took (I8): what the document was at that version, or for what a load reads, later.
+// written checks what the destination took (I8): what the document was at that version.
 func (o *oracle) written(c mapping.Change) {
 	o.check(c)
 	o.mu.Lock()
@@ -194,7 +193,6 @@ func (o *oracle) cleared(name string, before event.Version) {
 func (o *oracle) check(c mapping.Change) {
 	o.mu.Lock()
 	more, ok := o.numbering[c.Version.Epoch()]
-	loads := o.loads
 	o.mu.Unlock()
 	if !ok || c.Version.Count() < more {
 		o.violate("I8", "%s/%s has version %s, which the source has not given", c.Index, c.ID, c.Version)
@@ -204,16 +202,7 @@ func (o *oracle) check(c mapping.Change) {
 	o.ledger.mu.Lock()
 	defer o.ledger.mu.Unlock()
 	states := o.documents[c.Index][c.ID]
-	for i, s := range states {
-		until := uint64(1<<63 - 1)
-		if i+1 < len(states) {
-			until = states[i+1].entry - 1
-		}
-		if s.body == string(c.Body) && (s.entry == at || loads && until >= at) {
-			return
-		}
-	}
-	if loads && len(c.Body) == 0 && (len(states) == 0 || states[0].entry > at) {
+	if slices.Contains(states, state{at, string(c.Body)}) {
 		return
 	}
 	o.violate("I8", "%s/%s at version %s (entry %d): %q is not what the source had; it had %s", c.Index, c.ID, c.Version, at, c.Body, around(states, at))

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -24,21 +25,21 @@ func (n *network) isSilent(name string) bool {
 	return n.silent[name]
 }
 
-// reach waits until a message has come to a host, which is returned.
-func (p peers) reach(ctx context.Context, to string, until time.Time) (*host, error) {
-	if err := p.net.link(p.name, to).pass(ctx.Done(), p.over, until); err != nil {
+// reach waits until a message has come to a host, which is returned. done and over end it.
+func (h *host) reach(to string, done, over <-chan struct{}, until time.Time) (*host, error) {
+	if err := h.net.link(h.name, to).pass(done, over, until); err != nil {
 		return nil, err
 	}
-	h := p.net.host(to)
+	there := h.net.host(to)
 	switch {
-	case p.dead.Load():
+	case h.dead.Load():
 		return nil, errGone
-	case h == nil && p.net.isSilent(to):
-		return nil, orErr(pause(ctx.Done(), p.over, time.Until(until)), errTimeout)
-	case h == nil:
+	case there == nil && h.net.isSilent(to):
+		return nil, cmp.Or(pause(done, over, time.Until(until)), errTimeout)
+	case there == nil:
 		return nil, errRefused
 	}
-	return h, nil
+	return there, nil
 }
 
 // RoundTrip implements http.RoundTripper. A request whose sender has given up is handled all the same when it arrives.
@@ -54,7 +55,7 @@ func (p peers) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent, to := time.Now(), r.URL.Host
 	answered := make(chan result, 1)
 	go func() {
-		h, err := p.reach(context.Background(), to, sent.Add(callTimeout))
+		h, err := p.reach(to, nil, p.over, sent.Add(callTimeout))
 		if err != nil {
 			answered <- result{err: err}
 			return
@@ -86,7 +87,7 @@ func (p peers) RoundTrip(r *http.Request) (*http.Response, error) {
 // Feed implements node.Peers.
 func (p peers) Feed(ctx context.Context, address string) (net.Conn, uint8, error) {
 	until := time.Now().Add(callTimeout)
-	h, err := p.reach(ctx, address, until)
+	h, err := p.reach(address, ctx.Done(), p.over, until)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -111,7 +112,7 @@ func (p peers) Feed(ctx context.Context, address string) (net.Conn, uint8, error
 
 // Refuses implements node.Peers.
 func (p peers) Refuses(ctx context.Context, address string) bool {
-	h, err := p.reach(ctx, address, time.Now().Add(time.Second))
+	h, err := p.reach(address, ctx.Done(), p.over, time.Now().Add(time.Second))
 	return h == nil && err == errRefused
 }
 

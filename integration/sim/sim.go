@@ -62,13 +62,13 @@ func Run(p Plan) Report {
 	for i := range p.Nodes {
 		name := fmt.Sprintf("n%d", i+1)
 		f.names = append(f.names, name)
-		f.machines[name] = &machine{name: name}
+		f.machines[name] = &machine{}
 	}
 	if p.Faults == nil {
 		p.Faults = Random(random, f.names, p.Length)
 	}
 	work := &workload{ledger: l, random: rand.New(rand.NewPCG(p.Seed, 3))}
-	c := &chaos{fleet: f, work: work, random: n.between}
+	c := &chaos{fleet: f, work: work}
 	for _, name := range f.names {
 		c.again(name)()
 	}

@@ -377,9 +377,6 @@ func (d *dump) transaction(broken <-chan struct{}) error {
 		if whole {
 			b.End, b.GTID = end, event.GTID{UUID: gtidSource, N: int64(d.txs + 1)}
 		}
-		if !whole && len(b.Events) == 0 {
-			continue
-		}
 		b.End.GTIDs = ""
 		if err := d.emit(d.ctx, b); err != nil {
 			return fmt.Errorf("%w: %w", errEmit, err)
