@@ -20,68 +20,37 @@ import (
 	"canalgo/status"
 )
 
-// A visit is a request to Elasticsearch.
-type visit struct {
-	host  string // that it came from
-	at    time.Time
-	which string
-}
-
-// A visitors is a book of what came to the proxy in front of Elasticsearch. It can make the bulks of all wait.
-type visitors struct {
+// slowBulks makes the bulks of all wait, as long as their senders do.
+type slowBulks struct {
 	mu    sync.Mutex
-	all   []visit
-	delay time.Duration // of each bulk
+	delay time.Duration
 }
 
-func (v *visitors) note(r *http.Request) int {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	v.mu.Lock()
-	v.all = append(v.all, visit{host, time.Now(), r.Method + " " + r.URL.Path})
-	delay := v.delay
-	v.mu.Unlock()
+func (s *slowBulks) pass(r *http.Request) {
+	s.mu.Lock()
+	delay := s.delay
+	s.mu.Unlock()
 	if delay > 0 && strings.HasSuffix(r.URL.Path, "/_bulk") {
 		select {
 		case <-time.After(delay):
 		case <-r.Context().Done():
 		}
 	}
-	return 0
 }
 
-func (v *visitors) slow(delay time.Duration) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.delay = delay
+func (s *slowBulks) slow(delay time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delay = delay
 }
-
-// since returns how long after a moment a host's last request began, and those that began later than d after it.
-func (v *visitors) since(host string, moment time.Time, d time.Duration) (last time.Duration, late []string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, one := range v.all {
-		if after := one.at.Sub(moment); one.host == host && after > 0 {
-			last = max(last, after)
-			if after > d {
-				late = append(late, fmt.Sprintf("%s after %s", one.which, after.Round(time.Millisecond)))
-			}
-		}
-	}
-	return last, late
-}
-
-// leaseTime is how long a node may begin requests after the leader last answered it, and slack what a loaded machine adds.
-const (
-	leaseTime = 1500 * time.Millisecond
-	slack     = 500 * time.Millisecond
-)
 
 // A divided is a cluster whose nodes are on hosts of their own, which can be cut off from each other while they still reach MySQL
 // and Elasticsearch. Each does a duty.
 type divided struct {
 	*trio
-	net  *component.Network
-	book visitors
+	net    *component.Network
+	visits oracle.Visits
+	bulks  slowBulks
 }
 
 func newDivided(t *testing.T, name string) *divided {
@@ -107,7 +76,11 @@ func newDivided(t *testing.T, name string) *divided {
 	})
 	d.must(err)
 	d.watchOver()
-	d.proxy.FailRequests(d.book.note)
+	d.proxy.FailRequests(func(r *http.Request) int {
+		d.visits.Note(r)
+		d.bulks.pass(r)
+		return 0
+	})
 	return d
 }
 
@@ -149,7 +122,7 @@ func (d *divided) awaitOthers(cut *harness.Node) {
 func (d *divided) silent(n *harness.Node, since time.Time) (last time.Duration) {
 	d.t.Helper()
 	host, _, _ := net.SplitHostPort(n.HTTP)
-	last, late := d.book.since(host, since, leaseTime+slack)
+	late, last := d.visits.AfterLease(host, since, time.Now())
 	if len(late) > 0 {
 		d.t.Errorf("%s was cut off and began %d requests after its lease: %s", n.Name, len(late), strings.Join(late, ", "))
 	}
@@ -164,7 +137,7 @@ func (d *divided) apart(n *harness.Node) {
 	d.awaitOthers(n)
 	d.t.Logf("%s was cut off; the others did its work after %s", n.Name, time.Since(at).Round(time.Millisecond))
 	d.progress(1000)
-	d.last("the cut", time.Until(at.Add(leaseTime+slack+2*time.Second)))
+	d.last("the cut", time.Until(at.Add(oracle.LeaseTime+oracle.LeaseSlack+2*time.Second)))
 	d.silent(n, at)
 	heal()
 	d.whole()
@@ -194,19 +167,19 @@ func TestWriterCutOff(t *testing.T) {
 	d := newDivided(t, "cutw")
 	d.begin()
 	leader := d.leader()
-	d.book.slow(400 * time.Millisecond)
+	d.bulks.slow(400 * time.Millisecond)
 	d.must(d.work.Fill(t.Context(), 30_000))
 	d.progress(100)
 	n := d.neither(leader)
 	at, heal := d.cut(n)
 	d.awaitOthers(n)
-	d.last("the cut", time.Until(at.Add(2*leaseTime+slack)))
+	d.last("the cut", time.Until(at.Add(2*oracle.LeaseTime+oracle.LeaseSlack)))
 	last := d.silent(n, at)
-	if last < leaseTime/3 {
+	if last < oracle.LeaseTime/3 {
 		t.Errorf("it had nothing more to write %s after the cut: this run shows nothing", last)
 	}
 	heal()
-	d.book.slow(0)
+	d.bulks.slow(0)
 	d.whole()
 	d.allEqual()
 	play(t, "a busy writer was cut off and began its last request %s after the cut; all equal", last.Round(time.Millisecond))

@@ -165,14 +165,7 @@ func (c *trio) allEqual() {
 // sameState wants the same state on all nodes.
 func (c *trio) sameState() {
 	c.t.Helper()
-	c.awaitReport("the same state everywhere", func(r status.Report) bool {
-		for _, n := range r.Nodes {
-			if n.Applied != r.Nodes[0].Applied || n.StateHash != r.Nodes[0].StateHash {
-				return false
-			}
-		}
-		return len(r.Nodes) == len(c.cluster.Nodes)
-	})
+	c.awaitReport("the same state everywhere", func(r status.Report) bool { return harness.SameState(r, len(c.cluster.Nodes)) })
 }
 
 // stopInOrder ends a node as an operator does, which must take 5 s at most and lose nothing.

@@ -164,6 +164,16 @@ func Whole(r status.Report, nodes int) bool {
 	return r.Leader != "" && len(r.Nodes) == nodes && len(r.Duties) > 0
 }
 
+// SameState reports whether that many nodes have the same state at the same place of the log.
+func SameState(r status.Report, nodes int) bool {
+	for _, n := range r.Nodes {
+		if n.Applied != r.Nodes[0].Applied || n.StateHash != r.Nodes[0].StateHash {
+			return false
+		}
+	}
+	return len(r.Nodes) == nodes
+}
+
 // Wait asks a node that runs for the status until it is as it should be. The error says how it was last.
 func (c *Cluster) Wait(ctx context.Context, what string, is func(status.Report) bool) (status.Report, error) {
 	var report status.Report

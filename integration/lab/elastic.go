@@ -110,9 +110,7 @@ func elasticBlock(ctx context.Context, f *fault) error {
 	if _, err := f.lab.es.Request(ctx, http.MethodHead, "/"+index, nil); err != nil {
 		return errTaken // it is not there yet, or the server is away
 	}
-	f.heal(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
+	f.healWithin(patience, func(ctx context.Context) error {
 		// It may be on its way back from a crash.
 		if err := harness.Poll(ctx, func() error { return set(ctx, nil) }); err != nil {
 			return fmt.Errorf("unblock %s: %w", index, err)
@@ -133,11 +131,7 @@ func elasticFreeze(_ context.Context, f *fault) error {
 // elasticKill is a crash of the server, which takes some seconds to come back. It forgets the versions of deleted documents then,
 // so no write may be on the way that is older than a delete.
 func elasticKill(_ context.Context, f *fault) error {
-	f.heal(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		return f.lab.es.Start(ctx)
-	})
+	f.healWithin(2*time.Minute, f.lab.es.Start)
 	err := f.lab.es.Kill()
 	f.sampler.Forget()
 	return err

@@ -55,22 +55,13 @@ func MatrixRows(name string) string {
 	return k.rows
 }
 
-// Make returns a fault of a kind without targets.
-func Make(name string) Event { return MakeAt(name, "") }
-
-// MakeAt returns a fault of a kind with targets.
+// MakeAt returns a fault of a kind, for the target where the kind has a choice.
 func MakeAt(name string, target Target) Event {
 	return Event{Length: time.Second, Fault: name, Target: target}
 }
 
 // Kill ends a node by kill -9, and starts it again.
 func Kill(target Target) Event { return MakeAt("kill", target) }
-
-// Pause stops a node's clock.
-func Pause(target Target) Event { return MakeAt("pause", target) }
-
-// Cut cuts a node off from the others; it still reaches MySQL and Elasticsearch.
-func Cut(target Target) Event { return MakeAt("cut", target) }
 
 // A fault is an event that happens.
 type fault struct {
@@ -82,6 +73,15 @@ type fault struct {
 
 // heal has something done when the fault is over.
 func (f *fault) heal(how func() error) { f.heals = append(f.heals, how) }
+
+// healWithin is heal for what may take some time.
+func (f *fault) healWithin(d time.Duration, how func(context.Context) error) {
+	f.heal(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		defer cancel()
+		return how(ctx)
+	})
+}
 
 // take takes all of something into this fault's hands, or nothing.
 func (f *fault) take(things ...string) error {
@@ -151,12 +151,7 @@ func (f *fault) host(way string) (n *harness.Node, number int, err error) {
 
 // hostNumber is the number of a node's host.
 func (t *trial) hostNumber(n *harness.Node) int {
-	for i := range t.nodes {
-		if t.nodes[i] == n {
-			return i + 1
-		}
-	}
-	return hosts
+	return slices.Index(t.nodes, n) + 1
 }
 
 // excuse lets a node end by itself.
@@ -187,16 +182,11 @@ func (f *fault) repeat(ctx context.Context, every time.Duration, do func() error
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
-		for {
-			if !sleep(ctx, every) {
-				done <- nil
-				return
-			}
-			if err := do(); err != nil {
-				done <- err
-				return
-			}
+		var err error
+		for err == nil && sleep(ctx, every) {
+			err = do()
 		}
+		done <- err
 	}()
 	f.heal(func() error {
 		stop()

@@ -5,7 +5,7 @@
 //
 //	lab.Schedule{Load: 8 * time.Second, Events: []lab.Event{
 //		lab.At(2*time.Second, lab.Kill(lab.Leader).For(time.Second)),
-//		lab.At(3*time.Second, lab.Make("elastic-item-faults").For(2*time.Second)),
+//		lab.At(3*time.Second, lab.MakeAt("elastic-late", lab.Worker).For(2*time.Second)),
 //	}}
 //
 // Random draws one from a seed, Parse reads one from the trace of another. Play plays it under load, heals everything and judges
@@ -53,10 +53,8 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 	started.Go(func() {
 		l.es, esErr = component.StartElasticsearch(ctx, filepath.Join(dir, "elasticsearch"), component.ElasticsearchOptions{Heap: "768m"})
 	})
-	network, netErr := component.NewNetwork(ctx, hosts)
-	if netErr == nil {
-		l.net = network
-	}
+	var netErr error
+	l.net, netErr = component.NewNetwork(ctx, hosts)
 	started.Wait()
 	if err := errors.Join(dbErr, esErr, netErr); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the laboratory: %w", err), l.Close())

@@ -45,8 +45,8 @@ func (l *Lab) CutLeaders(ctx context.Context, count int, versions bool) (Record,
 		began := time.Now()
 		// The old leader's duties may write what it had read; a row that is inserted now arrives by another.
 		took, err := t.beat.arrival(ctx)
-		sleep(ctx, time.Until(began.Add(leaseTime+slack+time.Second)))
-		late, _ := t.book.late(hostOf(leader.HTTP), began, time.Now())
+		sleep(ctx, time.Until(began.Add(oracle.LeaseTime+oracle.LeaseSlack+time.Second)))
+		late, _ := t.visits.AfterLease(hostOf(leader.HTTP), began, time.Now())
 		t.late += len(late)
 		if len(late) > 0 {
 			t.outcome.violate("%s began %d requests after its lease, the first %s", leader.Name, len(late), late[0])

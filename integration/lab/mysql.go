@@ -15,11 +15,7 @@ func mysqlFreeze(_ context.Context, f *fault) error {
 
 // mysqlKill is a crash of the server.
 func mysqlKill(_ context.Context, f *fault) error {
-	f.heal(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		return f.lab.db.Start(ctx)
-	})
+	f.healWithin(patience, f.lab.db.Start)
 	return f.lab.db.Kill()
 }
 
@@ -56,10 +52,8 @@ func logRotation(ctx context.Context, f *fault) error {
 // when it comes back.
 func (f *fault) whileUp(now, later string) {
 	_ = f.lab.db.Exec(now)
-	f.heal(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		return f.whenUp(ctx, later)
+	f.healWithin(patience, func(ctx context.Context) error {
+		return harness.Poll(ctx, func() error { return f.lab.db.Exec(later) })
 	})
 }
 
@@ -102,9 +96,4 @@ func mysqlFlips(_ context.Context, f *fault) error {
 func mysqlResets(ctx context.Context, f *fault) error {
 	f.repeat(ctx, 300*ms, func() error { f.mysql.Break(); return nil })
 	return nil
-}
-
-// whenUp runs a statement as soon as the server answers.
-func (f *fault) whenUp(ctx context.Context, statement string) error {
-	return harness.Poll(ctx, func() error { return f.lab.db.Exec(statement) })
 }

@@ -18,7 +18,7 @@ func cut(ctx context.Context, f *fault) error {
 	}
 	from := time.Now()
 	f.heal(func() error {
-		if late, _ := f.book.late(hostOf(n.HTTP), from, time.Now()); len(late) > 0 && f.untouched(n.Name) {
+		if late, _ := f.visits.AfterLease(hostOf(n.HTTP), from, time.Now()); len(late) > 0 && f.untouched(n.Name) {
 			f.violate("%s began %d requests after its lease, the first %s", n.Name, len(late), late[0])
 		}
 		return f.lab.net.Heal(context.Background(), host)

@@ -69,23 +69,15 @@ func (f *fault) holdBulks(host string, d time.Duration) {
 }
 
 func killTwo(_ context.Context, f *fault) error {
-	for range 2 {
-		n := f.nodes[f.draw(len(f.nodes))]
-		if err := f.takeProcess(n); err == nil {
-			err = f.end(n)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	if f.heals == nil {
-		return errTaken
-	}
-	return nil
+	first, second := f.draw(len(f.nodes)), f.draw(len(f.nodes))
+	return f.endAll(f.nodes[first], f.nodes[second])
 }
 
-func killAll(_ context.Context, f *fault) error {
-	for _, n := range f.nodes {
+func killAll(_ context.Context, f *fault) error { return f.endAll(f.nodes...) }
+
+// endAll ends those of some nodes whose processes can be taken.
+func (f *fault) endAll(nodes ...*harness.Node) error {
+	for _, n := range nodes {
 		if err := f.takeProcess(n); err != nil {
 			continue // the others
 		}
@@ -143,12 +135,10 @@ func (f *fault) group(controller string, n *harness.Node) (string, error) {
 		return "", err
 	}
 	pid := n.PID()
-	f.heal(func() error {
+	f.healWithin(5*sec, func(ctx context.Context) error {
 		if n.PID() == pid { // a process that has ended is in no group
 			_ = write(filepath.Join(root, "cgroup.procs"), pid)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*sec)
-		defer cancel()
 		return harness.Poll(ctx, func() error { return os.Remove(dir) })
 	})
 	return dir, write(filepath.Join(dir, "cgroup.procs"), pid)
@@ -200,11 +190,10 @@ func limitFiles(_ context.Context, f *fault) error {
 		return err
 	}
 	var before unix.Rlimit
-	few := unix.Rlimit{Cur: uint64(len(open) + f.draw(3)), Max: 1 << 16}
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
 		return err
 	}
-	few.Max = before.Max
+	few := unix.Rlimit{Cur: uint64(len(open) + f.draw(3)), Max: before.Max}
 	f.excuse(n)
 	f.heal(func() error {
 		if n.PID() != pid {
@@ -224,9 +213,7 @@ func member(ctx context.Context, f *fault) error {
 	if err != nil {
 		return err
 	}
-	f.heal(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
+	f.healWithin(patience, func(ctx context.Context) error {
 		if err := f.leave(ctx, n); err != nil {
 			f.violate("%s cannot leave: %v; the end of its log:\n%s", n.Name, err, n.LogTail(10))
 		}

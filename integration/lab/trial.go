@@ -21,7 +21,6 @@ import (
 // A trial is what is new for each schedule: a cluster, its table, its indices, and the proxies before the servers.
 type trial struct {
 	lab     *Lab
-	seed    uint64
 	name    string // of the table and the first index
 	dir     string
 	indices []string
@@ -32,7 +31,7 @@ type trial struct {
 	ports   []*proxy.TCP // before each host's node port
 	work    *oracle.Workload
 	beat    *beat // when asked for
-	book    book
+	visits  oracle.Visits
 	late    int // requests begun after a lease
 
 	mu       sync.Mutex
@@ -64,7 +63,7 @@ type trialOptions struct {
 // newTrial starts a cluster that follows a table of its own, which is mapped three times, so that each node has a duty.
 func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *trial, err error) {
 	l.trials++
-	t := &trial{lab: l, seed: seed, name: fmt.Sprintf("t%d", l.trials), random: rand.New(rand.NewPCG(seed, 2)),
+	t := &trial{lab: l, name: fmt.Sprintf("t%d", l.trials), random: rand.New(rand.NewPCG(seed, 2)),
 		taken: make(map[string]bool), excused: make(map[*harness.Node]bool), straggle: make(map[string]time.Duration)}
 	t.tls, t.strip, t.touched = o.tls, o.strip, make(map[string]bool)
 	t.outcome.Faults = make(map[string]int)
@@ -201,7 +200,7 @@ const statusTime = 80 * time.Millisecond
 
 // answerRequest sees every request to Elasticsearch first.
 func (t *trial) answerRequest(r *http.Request) int {
-	t.book.note(r)
+	t.visits.Note(r)
 	host := hostOf(r.RemoteAddr)
 	t.mu.Lock()
 	fault, hold := t.request, t.straggle[host]
