@@ -55,7 +55,10 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 			delete(todo, id)
 		}
 	}
-	if err := n.reassign(ctx, x, v, atOnce); err != nil || len(release) == 0 {
+	x.members.take(atOnce, v, n.cfg.Clock())
+	err := n.reassign(ctx, x, v, atOnce)
+	x.members.given(atOnce)
+	if err != nil || len(release) == 0 {
 		return err
 	}
 	late := n.release(ctx, release)
@@ -73,7 +76,7 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 }
 
 // withdraw takes duties from nodes that have a lease and something in flight, and waits until these have heard of it and do them no
-// more, so that no two begin writes of one duty (rule 6). One that hangs is not waited for longer than a release.
+// more, or their lease is over, so that no two begin writes of one duty (rule 6).
 func (n *Node) withdraw(ctx context.Context, x *reign, v cluster.View, ids []cluster.DutyID) error {
 	if len(ids) == 0 {
 		return nil
@@ -89,9 +92,9 @@ func (n *Node) withdraw(ctx context.Context, x *reign, v cluster.View, ids []clu
 	withdrawn := n.cfg.Clock()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for n.cfg.Clock()-withdrawn < releaseTime {
+	for {
 		busy := slices.ContainsFunc(ids, func(id cluster.DutyID) bool {
-			return x.members.get(v.Duties[id].Assignment.Node).mayDo(id, withdrawn, n.cfg.Clock())
+			return x.members.get(v.Duties[id].Assignment.Node).mayDo(withdrawn, n.cfg.Clock())
 		})
 		if !busy {
 			return nil
@@ -102,7 +105,6 @@ func (n *Node) withdraw(ctx context.Context, x *reign, v cluster.View, ids []clu
 		case <-tick.C:
 		}
 	}
-	return nil
 }
 
 func (n *Node) reassign(ctx context.Context, x *reign, v cluster.View, todo map[cluster.DutyID]cluster.Assignment) error {

@@ -266,6 +266,24 @@ func TestStandingStillSinkOfOneNodeMovesTheDuty(t *testing.T) {
 	}
 }
 
+// TestWhoDoesWhatIsNotItsOwnGetsNoLease: a node whose duty was given to another one, and which has not heard of it, begins no write.
+func TestWhoDoesWhatIsNotItsOwnGetsNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2")
+		nodes, _ := trio(t, w, net, members, 2, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		v := nodes[0].View()
+		holder := v.Duties[stream].Assignment.Node
+		for name, known := range v.Nodes {
+			err := node.Call(t.Context(), peers{net, name}, v.Leader, "/session",
+				map[string]any{"name": name, "server_id": known.ServerID, "stages": map[string]status.Stage{stream.String(): status.Working}}, &struct{}{})
+			if own := name == holder; own != (err == nil) || !own && !strings.Contains(err.Error(), "not its own any more") {
+				t.Errorf("%s renews while %s has the duty: %v", name, holder, err)
+			}
+		}
+	})
+}
+
 // TestANodeThatCannotBeReachedIsNotTakenIn asks the leader to take in nodes whose address is wrong: each refusal names the flag.
 func TestANodeThatCannotBeReachedIsNotTakenIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -17,7 +18,8 @@ type members struct {
 
 	mu      sync.Mutex
 	known   map[string]*member
-	changed chan struct{} // gets a value when a node has something to tell that a renewal alone is not
+	taken   map[cluster.DutyID]string // duties that are being taken from a node whose lease is over, with that node
+	changed chan struct{}             // gets a value when a node has something to tell that a renewal alone is not
 }
 
 // A member is one node in its sessions.
@@ -33,13 +35,20 @@ type member struct {
 }
 
 func newMembers(now time.Duration) *members {
-	return &members{began: now, known: make(map[string]*member), changed: make(chan struct{}, 1)}
+	return &members{began: now, known: make(map[string]*member), taken: make(map[cluster.DutyID]string), changed: make(chan struct{}, 1)}
 }
 
-// renewed notes a renewal that came at now.
-func (m *members) renewed(r sessionRequest, now time.Duration) {
+// renewed notes a renewal that came at now. It refuses that of a node which does a duty that is no longer its own: until it has heard of
+// that, it is not to begin a write (rule 6).
+func (m *members) renewed(r sessionRequest, view func() cluster.View, now time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	v := view() // not older than taken
+	for id := range r.Stages {
+		if m.taken[id] == r.Name || v.Duties[id].Assignment.Node != r.Name {
+			return fmt.Errorf("renew the lease of %s: it still does %s, which is not its own any more", r.Name, id)
+		}
+	}
 	was := m.known[r.Name]
 	k := &member{serverID: r.ServerID, run: r.Run, renewed: now, draining: r.Draining, stages: r.Stages, failing: r.Failing}
 	if was != nil {
@@ -51,6 +60,30 @@ func (m *members) renewed(r sessionRequest, now time.Duration) {
 		case m.changed <- struct{}{}:
 		default:
 		}
+	}
+	return nil
+}
+
+// take marks duties of nodes that do not live as being taken, until given, and leaves out those whose node has renewed meanwhile.
+func (m *members) take(todo map[cluster.DutyID]cluster.Assignment, v cluster.View, now time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range todo {
+		from := v.Duties[id].Assignment.Node
+		if k := m.known[from]; k != nil && k.lives(now) {
+			delete(todo, id)
+		} else {
+			m.taken[id] = from
+		}
+	}
+}
+
+// given ends take: who has the duties now is in the state.
+func (m *members) given(todo map[cluster.DutyID]cluster.Assignment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range todo {
+		delete(m.taken, id)
 	}
 }
 
@@ -67,10 +100,9 @@ func (m *members) get(name string) member {
 func (m member) lives(now time.Duration) bool { return !m.gone && now-m.renewed < leaseTime }
 
 // mayDo reports whether the node may still begin writes of a duty that was taken from it at some moment: until it has renewed without
-// the duty, or its lease is over.
-func (m member) mayDo(id cluster.DutyID, withdrawn, now time.Duration) bool {
-	_, does := m.stages[id]
-	return m.lives(now) && (does || m.renewed <= withdrawn)
+// the duty, for else it is refused, or its lease is over.
+func (m member) mayDo(withdrawn, now time.Duration) bool {
+	return m.lives(now) && m.renewed <= withdrawn
 }
 
 // nodes sorts the nodes whose lease lasts. living are all of them: what they do they have to release. keepers may keep it, because

@@ -163,7 +163,9 @@ func (n *Node) renewed(ctx context.Context, r sessionRequest) (sessionAnswer, er
 			return sessionAnswer{}, err
 		}
 	}
-	x.members.renewed(r, n.cfg.Clock())
+	if err := x.members.renewed(r, n.View, n.cfg.Clock()); err != nil {
+		return sessionAnswer{}, err
+	}
 	if err := n.coord.Verify(ctx, x.term); err != nil {
 		return sessionAnswer{}, err
 	}
