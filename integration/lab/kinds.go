@@ -60,9 +60,9 @@ var kinds = []kind{
 	{"elastic-answers-spoiled", "F79", nil, 1 * sec, 4 * sec, 3, []string{"elastic answers"}, elasticAnswersSpoiled},
 	{"elastic-late", "F77 F93", someone, 1 * sec, 4 * sec, 3, []string{"stragglers"}, elasticLate},
 	{"elastic-too-large", "F80", nil, 1 * sec, 4 * sec, 2, []string{"elastic requests"}, elasticTooLarge},
-	{"elastic-unauthorized", "F96", nil, 500 * ms, 2 * sec, 1, []string{"elastic requests"}, elasticUnauthorized},
+	{"elastic-unauthorized", "F96", nil, 500 * ms, 2 * sec, 2, []string{"elastic requests"}, elasticUnauthorized},
 	{"elastic-cut", "F21", someone, 1 * sec, 4 * sec, 3, nil, elasticCut},
 	{"elastic-block", "F83 F95", nil, 1 * sec, 3 * sec, 2, []string{"elastic blocks"}, elasticBlock},
 	{"elastic-freeze", "F93", nil, 1 * sec, 4 * sec, 2, []string{"elasticsearch"}, elasticFreeze},
-	{"elastic-kill", "F90", nil, 100 * ms, 500 * ms, 1, []string{"elasticsearch", "stragglers"}, elasticKill},
+	{"elastic-kill", "F90", nil, 100 * ms, 500 * ms, 2, []string{"elasticsearch", "stragglers"}, elasticKill},
 }

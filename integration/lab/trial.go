@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +82,7 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 	}
 	t.elastic.StripVersions(o.strip)
 	t.elastic.FailRequests(t.answerRequest)
+	t.elastic.DelayBulks(t.delay)
 	for host := 1; host <= hosts && !o.direct; host++ {
 		p, err := proxy.NewTCPOn(l.net.Between()+":0", nodePort(l.net, host))
 		if err != nil {
@@ -201,17 +201,20 @@ const statusTime = 80 * time.Millisecond
 // answerRequest sees every request to Elasticsearch first.
 func (t *trial) answerRequest(r *http.Request) int {
 	t.visits.Note(r)
-	host := hostOf(r.RemoteAddr)
 	t.mu.Lock()
-	fault, hold := t.request, t.straggle[host]
+	fault := t.request
 	t.mu.Unlock()
-	if hold > 0 && strings.HasSuffix(r.URL.Path, "/_bulk") {
-		time.Sleep(hold) // and goes on when its sender is gone
-	}
 	if fault != nil {
 		return fault(r)
 	}
 	return 0
+}
+
+// delay says how long a bulk request is kept back.
+func (t *trial) delay(r *http.Request) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.straggle[hostOf(r.RemoteAddr)]
 }
 
 // end removes everything; the folder stays when keep says so.

@@ -53,6 +53,7 @@ type Elastic struct {
 	itemFault     func(Item) int
 	requestFault  func(*http.Request) int
 	answerFault   func(*http.Request) Answer
+	lateness      func(*http.Request) time.Duration
 	inFlight      map[string]int // bulk requests without an answer, by their sender's IP address
 	stripVersions bool
 	before, after []*Hold // not yet caught a request
@@ -146,6 +147,14 @@ func (e *Elastic) SpoilAnswers(answer func(*http.Request) Answer) {
 	e.answerFault = answer
 }
 
+// DelayBulks asks delay how long every bulk request is kept before it is forwarded, even when its sender is gone by then. A nil
+// function ends this.
+func (e *Elastic) DelayBulks(delay func(*http.Request) time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lateness = delay
+}
+
 // InFlight counts the bulk requests of one host, an IP address, that have no answer yet.
 func (e *Elastic) InFlight(host string) int {
 	e.mu.Lock()
@@ -211,6 +220,13 @@ func (e *Elastic) stop(queue *[]*Hold) {
 	}
 }
 
+func (e *Elastic) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-e.work.Done():
+	}
+}
+
 // ServeHTTP handles one request.
 func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
@@ -272,7 +288,7 @@ func (e *Elastic) serveBulk(w http.ResponseWriter, r *http.Request) error {
 	}
 	e.mu.Lock()
 	e.stats.Items += len(items)
-	fault, strip, spoil := e.itemFault, e.stripVersions, e.answerFault
+	fault, strip, spoil, lateness := e.itemFault, e.stripVersions, e.answerFault, e.lateness
 	e.mu.Unlock()
 
 	faults := make([]int, len(items)) // status of the items that are not forwarded
@@ -287,6 +303,9 @@ func (e *Elastic) serveBulk(w http.ResponseWriter, r *http.Request) error {
 		if err := item.writeTo(&send, strip); err != nil {
 			return err
 		}
+	}
+	if lateness != nil {
+		e.wait(lateness(r))
 	}
 	e.stop(&e.before)
 	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}}

@@ -371,6 +371,29 @@ func TestElasticSpoilsAnswers(t *testing.T) {
 	}
 }
 
+// TestElasticDelaysBulks keeps a bulk back whose sender has gone, and counts it as under way until it has arrived.
+func TestElasticDelaysBulks(t *testing.T) {
+	p, fake := start(t)
+	p.DelayBulks(func(*http.Request) time.Duration { return 200 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL()+"/_bulk", strings.NewReader(index("1", 7)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := http.DefaultClient.Do(r); err == nil {
+		t.Fatal("it was not kept back")
+	}
+	if p.InFlight("127.0.0.1") != 1 || fake.version("1") != 0 {
+		t.Errorf("%d under way, version %d", p.InFlight("127.0.0.1"), fake.version("1"))
+	}
+	for deadline := time.Now().Add(10 * time.Second); fake.version("1") != 7 || p.InFlight("127.0.0.1") != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never arrived: %d under way, version %d", p.InFlight("127.0.0.1"), fake.version("1"))
+		}
+	}
+}
+
 // TestElasticRefusesRequests answers as a gateway does, and not at all.
 func TestElasticRefusesRequests(t *testing.T) {
 	p, _ := start(t)
