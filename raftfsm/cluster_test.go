@@ -43,6 +43,23 @@ func TestALeaderIsLost(t *testing.T) {
 	g.equal()
 }
 
+// A leader that is heard before anybody watches is shown all the same: no later news of it comes.
+func TestALeaderIsHeardBeforeTheWatch(t *testing.T) {
+	g := newGroup(t)
+	g.grow("a", "b", "c")
+	leader, _ := g.leader()
+	stop := make(chan struct{})
+	defer close(stop)
+	for name, m := range g.members() {
+		if name == leader.NodeID() {
+			continue
+		}
+		until(t, m.Node, "it follows", func(v cluster.View) bool { return v.Leader == leader.NodeID() })
+		m.WatchAgain(stop)
+		until(t, m.Node, "it knows the leader", func(v cluster.View) bool { return v.Leader == leader.NodeID() && v.LeaderAddress != "" })
+	}
+}
+
 func TestAllRestart(t *testing.T) {
 	g := newGroup(t)
 	g.grow("a", "b", "c")

@@ -58,3 +58,9 @@ func (n *Node) ProposeNeeding(ctx context.Context, term cluster.Term, cmd cluste
 
 // BreakDisk makes every later write to the log fail.
 func (n *Node) BreakDisk() error { return n.store.Disk.Close() }
+
+// WatchAgain forgets who leads, and watches Raft anew, which has nothing to tell: as when it was heard before the first watch began.
+func (n *Node) WatchAgain(stop <-chan struct{}) {
+	n.board.Update(func(v *cluster.View) { v.Leader, v.LeaderAddress = "", "" })
+	go n.watch(n.raft, nil, nil, nil, stop)
+}

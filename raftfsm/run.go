@@ -144,6 +144,7 @@ func (n *Node) watch(r *raft.Raft, elected <-chan bool, leaders <-chan raft.Obse
 		lost, out = nil, nil
 	}
 	defer end()
+	n.showLeader(r) // Raft has run for a moment: who was heard then is no news any more
 	for {
 		select {
 		case leads := <-elected:
