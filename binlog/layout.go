@@ -6,6 +6,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"canalgo/charset"
 	"canalgo/event"
 )
 
@@ -26,7 +27,7 @@ type columnLayout struct {
 	unsigned bool
 	size     int // what it means depends on store
 	scale    int
-	text     encoding
+	text     *charset.Set // nil when it is not known
 	labels   []string
 }
 
@@ -83,12 +84,7 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte) 
 			if c.Type == event.Set {
 				raw = sets[i]
 			}
-			for _, label := range raw {
-				if encodingOf(c.Charset) == latin1 {
-					label = fromLatin1([]byte(label))
-				}
-				c.Labels = append(c.Labels, label)
-			}
+			c.Labels = labelsOf(charset.Lookup(c.Charset), raw)
 			s.labels = c.Labels
 		case event.Char, event.Text:
 			set, collation := collationNames(collations[i])
@@ -96,7 +92,7 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte) 
 				s.bytesInstead(c, m.ColumnType[i] == mysql.MYSQL_TYPE_STRING)
 				break
 			}
-			c.Charset, c.Collation, s.text = set, collation, encodingOf(set)
+			c.Charset, c.Collation, s.text = set, collation, charset.Lookup(set)
 		}
 	}
 	for _, i := range m.PrimaryKey {

@@ -12,6 +12,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
 
+	"canalgo/charset"
 	"canalgo/event"
 )
 
@@ -49,16 +50,28 @@ func selectRows(conn *client.Conn, query string, columns []event.Column, row fun
 	if statement.ColumnNum() != len(columns) {
 		return fmt.Errorf("the query has %d columns, %d were announced", statement.ColumnNum(), len(columns))
 	}
+	// Each text comes in the character set that it is stored in. Converted by the server, it would have a question mark for what is no
+	// character of it, and not be what the stream has.
+	if _, err := conn.Execute("SET SESSION character_set_results = NULL"); err != nil {
+		return err
+	}
 	var result mysql.Result
+	sets := make([]*charset.Set, len(columns))
 	return statement.ExecuteSelectStreaming(&result, func(values []mysql.FieldValue) error {
 		out := make([]any, len(columns))
 		for i := range columns {
-			if out[i], err = Convert(columns[i], values[i]); err != nil {
+			if out[i], err = Convert(columns[i], sets[i], values[i]); err != nil {
 				return fmt.Errorf("column %s: %w", columns[i].Name, err)
 			}
 		}
 		return row(out)
-	}, nil)
+	}, func(result *mysql.Result) error {
+		for i := range sets {
+			set, _ := collationNames(uint64(result.Fields[i].Charset))
+			sets[i] = charset.Lookup(set)
+		}
+		return nil
+	})
 }
 
 // ExecutedWait returns once the server has executed a GTID set, so that a following SELECT sees those transactions.
@@ -77,8 +90,8 @@ func ExecutedWait(ctx context.Context, conn *client.Conn, gtids string, timeout 
 }
 
 // Convert makes of a value of the binary protocol what the Decoder makes of the same value in the log. The connection
-// must be one of Connect's: times in UTC, texts in utf8mb4.
-func Convert(c event.Column, v mysql.FieldValue) (any, error) {
+// must be one of Connect's, with times in UTC; set is what the connection gives texts in.
+func Convert(c event.Column, set *charset.Set, v mysql.FieldValue) (any, error) {
 	switch v.Type {
 	case mysql.FieldValueTypeNull:
 		return nil, nil
@@ -94,7 +107,7 @@ func Convert(c event.Column, v mysql.FieldValue) (any, error) {
 			return v.AsFloat64(), nil
 		}
 	case mysql.FieldValueTypeString:
-		return convertText(c, v.AsString())
+		return convertText(c, set, v.AsString())
 	}
 	return nil, fmt.Errorf("a %s came as %v", c.Type, v.Type)
 }
@@ -125,7 +138,7 @@ func convertInt(c event.Column, v uint64) (any, error) {
 }
 
 // convertText copies b, which the connection will use again.
-func convertText(c event.Column, b []byte) (any, error) {
+func convertText(c event.Column, set *charset.Set, b []byte) (any, error) {
 	switch c.Type {
 	case event.Bit:
 		if len(b) > 8 {
@@ -138,7 +151,9 @@ func convertText(c event.Column, b []byte) (any, error) {
 		return append([]byte{}, b...), nil
 	case event.Time, event.DateTime, event.Timestamp:
 		return withFraction(string(b), c.Length), nil
-	case event.Decimal, event.Date, event.Char, event.Text, event.Enum, event.Set, event.JSON:
+	case event.Char, event.Text, event.Enum, event.Set:
+		return textValue(set, bytes.Clone(b)), nil
+	case event.Decimal, event.Date, event.JSON:
 		return string(b), nil
 	}
 	return nil, fmt.Errorf("a %s came as text", c.Type)

@@ -145,17 +145,6 @@ func (r *rowReader) printed(c *columnLayout) string {
 	return shared(r.texts[start:])
 }
 
-// textValue is a string, or the bytes themselves in a character set that is not handled.
-func textValue(e encoding, b []byte) any {
-	switch e {
-	case unicode:
-		return shared(b)
-	case latin1:
-		return fromLatin1(b)
-	}
-	return b
-}
-
 // padded gives back the zeros that the server strips from the end of BINARY values.
 func padded(b []byte, length int) []byte {
 	if len(b) >= length {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"canalgo/charset"
 	"canalgo/event"
 	"canalgo/secret"
 )
@@ -36,6 +37,29 @@ func TestStoredValues(t *testing.T) {
 		r.begin(nil, c.stored, 0)
 		if got, err := r.value(&c.column); err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%+v, stored as %x: %v, %v; want %v", c.column, c.stored, got, err, c.want)
+		}
+	}
+}
+
+// Bytes that are not text stay bytes. A label that is none is no UTF-8, even if its bytes are.
+func TestTextOfSets(t *testing.T) {
+	for _, c := range []struct {
+		set   string
+		bytes string
+		want  any
+		label string
+	}{
+		{"gbk", "\xd6\xd0", "中", "中"},
+		{"cp1252", "a", []byte("a"), "\xffa"},
+		{"greek", "®", []byte("®"), "\xff®"},
+		{"ucs2", "a", []byte("a"), "\xffa"},
+	} {
+		set := charset.Lookup(c.set)
+		if got := textValue(set, []byte(c.bytes)); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s %x: got %q, want %q", c.set, c.bytes, got, c.want)
+		}
+		if got := labelsOf(set, []string{c.bytes}); got[0] != c.label {
+			t.Errorf("the label %s %x: got %q, want %q", c.set, c.bytes, got, c.label)
 		}
 	}
 }

@@ -114,7 +114,8 @@ func (o Op) String() string {
 //	string                            DECIMAL with all its digits; DATE, TIME, DATETIME as MySQL prints them with the
 //	                                  column's fraction width; TIMESTAMP likewise, in UTC; text as UTF-8; ENUM and SET as
 //	                                  labels; JSON as text
-//	[]byte                            BINARY (padded to its length), VARBINARY, BLOB, GEOMETRY (SRID and WKB), VECTOR
+//	[]byte                            BINARY (padded to its length), VARBINARY, BLOB, GEOMETRY (SRID and WKB), VECTOR;
+//	                                  text that is none in its character set
 //
 // A load and the stream give equal values for equal rows.
 type Row struct {

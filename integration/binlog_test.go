@@ -26,6 +26,7 @@ func TestBinlogServer(t *testing.T) {
 	db := ownServer(t)
 	for name, test := range map[string]func(*testing.T, *component.MySQL){
 		"types":           loggedTypes,
+		"character sets":  loggedCharsets,
 		"JSON":            loggedJSON,
 		"statements":      loggedStatements,
 		"same versions":   loggedSameVersions,

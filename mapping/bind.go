@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"canalgo/charset"
 	"canalgo/event"
 	"canalgo/nearest"
 )
@@ -186,23 +187,15 @@ func (b *binder) column(ref columnRef) (int, *event.Column, error) {
 	}
 	c := &b.table.Columns[i]
 	b.reads[i] = true
-	if isText(c.Type) && !handledCharset(c.Charset) {
-		return 0, nil, b.stopAt(ref.at, fmt.Sprintf("column %s of %s has the character set %q", c.Name, b.table.Name, c.Charset),
-			"character sets that are handled: utf8mb4, utf8mb3, ascii, latin1; leave the column out, or convert it")
+	if isText(c.Type) && c.Charset != "binary" && charset.Lookup(c.Charset) == nil {
+		return 0, nil, b.stopAt(ref.at, fmt.Sprintf("column %s of %s has the character set %q, which is not known", c.Name, b.table.Name, c.Charset),
+			"leave the column out, or convert it to one of "+strings.Join(charset.Names(), ", "))
 	}
 	return i, c, nil
 }
 
 func isText(t event.Type) bool {
 	return t == event.Char || t == event.Text || t == event.Enum || t == event.Set
-}
-
-func handledCharset(name string) bool {
-	switch name {
-	case "utf8mb4", "utf8mb3", "utf8", "ascii", "latin1", "binary":
-		return true
-	}
-	return false
 }
 
 // field makes the encoder of one name of the document.

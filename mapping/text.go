@@ -34,6 +34,9 @@ func (b *binder) textOrder(ref columnRef, c *event.Column, op opcode.Op, k const
 }
 
 func asText(c *event.Column, v any) (string, error) {
+	if _, ok := v.([]byte); ok {
+		return "", fmt.Errorf("column %s: %w", c.Name, errNoText)
+	}
 	s, ok := v.(string)
 	if !ok {
 		return "", unexpected(v)

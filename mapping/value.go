@@ -95,8 +95,11 @@ func (f form) appendValue(dst []byte, v any) ([]byte, error) {
 	case floatForm:
 		return appendFloat(dst, v)
 	case textForm:
-		if s, ok := v.(string); ok {
-			return appendString(dst, s)
+		switch v := v.(type) {
+		case string:
+			return appendString(dst, v)
+		case []byte:
+			return dst, errNoText
 		}
 	case decimalForm:
 		if s, ok := v.(string); ok {
@@ -131,6 +134,9 @@ func (f form) appendValue(dst []byte, v any) ([]byte, error) {
 	return dst, unexpected(v)
 }
 
+// errNoText says that a text column holds what is no text.
+var errNoText = errors.New("holds bytes that are not text of its character set")
+
 func unexpected(v any) error { return fmt.Errorf("a value of the unexpected type %T", v) }
 
 // appendKey appends a value that is not NULL as part of a document's id: numbers and text as MySQL prints them, bytes in
@@ -155,6 +161,9 @@ func (f form) appendKey(dst []byte, v any) ([]byte, error) {
 				return dst, errors.New("invalid UTF-8")
 			}
 			return append(dst, s...), nil
+		}
+		if _, ok := v.([]byte); ok {
+			return dst, errNoText
 		}
 	case bytesForm:
 		switch v := v.(type) {

@@ -100,6 +100,8 @@ func TestValues(t *testing.T) {
 		{text, "\uFFFD is a character", "\"\uFFFD is a character\""},
 		{text, "half\xe4\xb8", `error: column v: invalid UTF-8`},
 		{text, "\xed\xa0\x80", `error: column v: invalid UTF-8`},
+		{event.Column{Type: event.Char, Charset: "gbk", Collation: "gbk_bin"}, "中", `"中"`},
+		{event.Column{Type: event.Char, Charset: "gbk", Collation: "gbk_bin"}, []byte("\xa2\xab"), "error: column v: holds bytes that are not text of its character set"},
 		{event.Column{Type: event.Enum, Charset: "latin1"}, "", `""`},
 		{event.Column{Type: event.Set, Charset: "utf8mb3"}, "a,b", `"a,b"`},
 		{event.Column{Type: event.Char, Charset: "binary"}, "a", `"YQ=="`},

@@ -491,6 +491,8 @@ func TestKeyLiterals(t *testing.T) {
 		{event.Column{Type: event.TinyInt}, int8(-3), "-3"},
 		{event.Column{Type: event.Char}, `a'b`, "_utf8mb4 X'612762'"},
 		{event.Column{Type: event.Binary}, []byte{0, 255}, "X'00ff'"},
+		{event.Column{Type: event.Char, Charset: "cp932"}, "中", "_utf8mb4 X'e4b8ad'"},
+		{event.Column{Type: event.Char, Charset: "gbk"}, []byte("\xa2\xab"), "_gbk X'a2ab'"},
 		{event.Column{Type: event.Decimal}, "1.50", "1.50"},
 		{event.Column{Type: event.Date}, "2024-02-29", "'2024-02-29'"},
 		{event.Column{Type: event.Enum, Labels: []string{"a", "b"}}, "b", "2"},
@@ -501,5 +503,14 @@ func TestKeyLiterals(t *testing.T) {
 		if err != nil || got[0] != c.want {
 			t.Errorf("%s %v: got %v, %v, want %s", c.column.Type, c.value, got, err, c.want)
 		}
+	}
+}
+
+// TestKeyOfTwoCodes: the server would look for the character's other code, in another place of the key's order.
+func TestKeyOfTwoCodes(t *testing.T) {
+	one := &event.Table{Columns: []event.Column{{Name: "k", Type: event.Char, Charset: "cp932"}}, Key: []int{0}}
+	var stop *event.StopError
+	if got, err := snapshot.Key(one, []any{"\u2252"}); !errors.As(err, &stop) || !strings.Contains(err.Error(), "column k has a character that its character set cp932 has twice") {
+		t.Errorf("got %v, %v, want a StopError", got, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"canalgo/charset"
 	"canalgo/event"
 )
 
@@ -138,7 +139,11 @@ func literal(c event.Column, value any) (string, error) {
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64), nil
 	case []byte:
-		return "X'" + hex.EncodeToString(v) + "'", nil
+		text := "X'" + hex.EncodeToString(v) + "'"
+		if c.Charset != "" { // a text column, whose bytes are no text; without the set they would be compared as bytes
+			text = "_" + c.Charset + " " + text
+		}
+		return text, nil
 	case string:
 		switch c.Type {
 		case event.Decimal:
@@ -154,6 +159,11 @@ func literal(c event.Column, value any) (string, error) {
 			return setMask(c.Labels, v), nil
 		case event.Date, event.Time, event.DateTime, event.Timestamp:
 			return "'" + v + "'", nil
+		}
+		if set := charset.Lookup(c.Charset); set != nil && !set.OneCode(v) {
+			return "", &event.StopError{
+				Reason: fmt.Sprintf("column %s has a character that its character set %s has twice, so the row cannot be found by it", c.Name, c.Charset),
+				Fix:    "convert the key to utf8mb4"}
 		}
 		return "_utf8mb4 X'" + hex.EncodeToString([]byte(v)) + "'", nil
 	}
