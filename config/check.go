@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 
+	"canalgo/event"
 	"canalgo/mapping"
 )
 
@@ -83,8 +85,9 @@ func (c *checker) sql(name string, m Mapping) {
 	if len(m.Config.Validate()) > 0 || !known {
 		return
 	}
-	_, err := mapping.Compile(name, m.Config, source.Schema)
+	compiled, err := mapping.Compile(name, m.Config, source.Schema)
 	if err == nil {
+		c.captured(name, m.Source, compiled.Tables())
 		return
 	}
 	found := finding{key: []string{"mapping", name, "sql"}, text: strings.TrimPrefix(err.Error(), "mapping "+name+": ")}
@@ -99,6 +102,19 @@ func (c *checker) sql(name string, m Mapping) {
 		}
 	}
 	c.report(found)
+}
+
+// captured checks that the source lets all tables of a mapping through.
+func (c *checker) captured(name, source string, tables []event.TableName) {
+	captures, err := c.file.Sources[source].Filter()
+	if err != nil {
+		return // said at the source
+	}
+	for _, t := range tables {
+		if !captures(t) {
+			c.wrong([]string{"mapping", name, "sql"}, "reads %s, which source.%s.tables leaves out, so that its changes would be missed; add %q to them", t, source, regexp.QuoteMeta(t.String()))
+		}
+	}
 }
 
 // missing reports kinds of sections of which there is none. A node that joins needs none of them.
