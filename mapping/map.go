@@ -37,7 +37,28 @@ func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 			return nil, fmt.Errorf("mapping %s: %s %s: %w", m.name, r.Op, m.table, err)
 		}
 	}
+	if m.rule != nil {
+		return once(w.finish()), nil
+	}
 	return w.finish(), nil
+}
+
+// once leaves each document once: several rows of a rule's answer for one document cannot all be it.
+func once(all []Change) []Change {
+	given := make(map[string]int, len(all)) // where the document stands in changes
+	times := make(map[string]int)
+	changes := all[:0]
+	for _, c := range all {
+		k, again := given[c.ID]
+		if !again || c.Op == Clear {
+			given[c.ID] = len(changes)
+			changes = append(changes, c)
+			continue
+		}
+		times[c.ID]++
+		changes[k].Err = fmt.Errorf("the SQL gives %d rows for this document; join so that there is one, or group", times[c.ID]+1)
+	}
+	return changes
 }
 
 // A writer collects the changes of one Map call. Bodies lie one behind the other in chunks, ids in one string.
@@ -201,9 +222,13 @@ func checkID(id []byte) error {
 }
 
 // appendBestID appends something to know the row by when it has no id.
-func (b *binding) appendBestID(dst []byte, row []any) []byte {
+func (b *binding) appendBestID(dst []byte, row []any) []byte { return appendBest(dst, b.id, row) }
+
+func bestID(parts []idPart, row []any) string { return string(appendBest(nil, parts, row)) }
+
+func appendBest(dst []byte, parts []idPart, row []any) []byte {
 	start := len(dst)
-	for _, p := range b.id {
+	for _, p := range parts {
 		next, err := p.append(dst, row)
 		if err != nil {
 			next = append(dst, "NULL"...)
