@@ -10,7 +10,6 @@ import (
 	"canalgo/binlog"
 	"canalgo/cluster"
 	"canalgo/config"
-	"canalgo/lookup"
 	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/raftfsm"
@@ -86,11 +85,6 @@ func (p *parts) Decoder() sink.Decoder { return binlog.NewDecoder() }
 
 // source gives a binlog.Source the words of package node.
 type source struct{ *binlog.Source }
-
-// Session implements lookup.Source.
-func (s source) Session(ctx context.Context, serverUUID string) (lookup.Session, error) {
-	return s.Source.Session(ctx, serverUUID)
-}
 
 // Server implements node.Source.
 func (s source) Server(ctx context.Context) (node.Server, error) {

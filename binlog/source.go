@@ -80,7 +80,7 @@ func New(cfg Config, clusterID, name string, log hclog.Logger) (*Source, error) 
 			return nil, fmt.Errorf("source %s: addr: %w", name, err)
 		}
 	}
-	filter, err := cfg.Filter()
+	filter, err := cfg.filter()
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}

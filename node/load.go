@@ -10,7 +10,6 @@ import (
 	"canalgo/backoff"
 	"canalgo/cluster"
 	"canalgo/event"
-	"canalgo/lookup"
 	"canalgo/snapshot"
 	"canalgo/status"
 )
@@ -106,8 +105,11 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	table, _, err := lookup.Define(ctx, source, m)
+	table, err := source.Describe(ctx, m.Table())
 	if err != nil {
+		return nil, 0, err
+	}
+	if err := m.Bind(table); err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
 	columns, err := m.Columns(table)
@@ -128,7 +130,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Mapper: m, Sink: out, Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Mapper: m, Sink: out, Begin: n.begin,
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

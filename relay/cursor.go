@@ -100,7 +100,7 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 				return event.Batch{}, io.EOF
 			}
 			c.next++
-			c.inside = b.Last() > b.End.Version()
+			c.inside = lastVersion(b) > b.End.Version()
 			l.wake()
 			l.mu.Unlock()
 			return b, nil
@@ -173,11 +173,10 @@ func (c *Cursor) pass(b event.Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read = b.End
-	gtid := b.Executed()
-	run := event.GTIDRun{First: gtid, Last: gtid.N}
+	run := event.GTIDRun{First: b.GTID, Last: b.GTID.N}
 	if len(b.Events) > 0 {
 		m := mark{seq: b.Seq, end: b.End}
-		if !gtid.IsZero() {
+		if !b.GTID.IsZero() {
 			m.runs = []event.GTIDRun{run}
 		}
 		c.marks = append(c.marks, m)
@@ -190,11 +189,11 @@ func (c *Cursor) pass(b event.Batch) {
 	}
 	last := &c.marks[len(c.marks)-1]
 	last.end = b.End
-	if gtid.IsZero() {
+	if b.GTID.IsZero() {
 		return
 	}
-	if n := len(last.runs); n > 0 && continues(last.runs[n-1], gtid) {
-		last.runs[n-1].Last = gtid.N
+	if n := len(last.runs); n > 0 && continues(last.runs[n-1], b.GTID) {
+		last.runs[n-1].Last = b.GTID.N
 		return
 	}
 	last.runs = append(last.runs, run)

@@ -11,16 +11,17 @@ func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) e
 	if err := RequireKey(r.Table); err != nil {
 		return err
 	}
+	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
 	var key []string
 	for limit := firstRows; ; {
-		c, err := r.next(ctx, key, limit)
+		c, err := r.read(ctx, query.after(key, limit), cutBytes)
 		if err != nil {
 			return err
 		}
 		if err := chunk(c.changes); err != nil {
 			return err
 		}
-		if c.end {
+		if c.rows < limit && !c.cut {
 			return nil
 		}
 		key, limit = c.lastKey, c.nextRows()
