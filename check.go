@@ -15,6 +15,7 @@ import (
 	"canalgo/cli"
 	"canalgo/config"
 	"canalgo/event"
+	"canalgo/lookup"
 	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/snapshot"
@@ -125,24 +126,22 @@ func (c *checker) mapping(ctx context.Context, name string) {
 		c.wrong(what, fmt.Errorf("source %s does not answer: table %s was not looked at", section.Source, m.Table()))
 		return
 	}
-	table, err := s.Describe(ctx, m.Table())
+	table, _, err := lookup.Define(ctx, source{s}, m)
 	if err != nil {
 		c.wrong(what, err)
 		return
 	}
-	if err := snapshot.RequireKey(table); err != nil {
-		c.wrong(what, err)
-		return
-	}
-	if err := m.Bind(table); err != nil {
-		c.wrong(what, err)
-		return
-	}
 	detail := fmt.Sprintf("table %s, %d columns", table.Name, len(table.Columns))
+	if r := m.Rule(); r != nil {
+		detail = fmt.Sprintf("the server renders its documents from %s", tableNames(r.Tables()))
+	}
 	if m.Filters() {
 		detail += "; a row that leaves the WHERE has its document deleted"
 	}
 	c.ok(what, detail)
+	if r := m.Rule(); r != nil {
+		c.indexes(ctx, what, s, r)
+	}
 	if err := c.sample(ctx, name, s, m, table); err != nil {
 		c.wrong(what+": sample", err)
 	}
@@ -151,7 +150,7 @@ func (c *checker) mapping(ctx context.Context, name string) {
 
 // sample adds the document that the first row would become.
 func (c *checker) sample(ctx context.Context, name string, s *binlog.Source, m *mapping.Mapping, table *event.Table) error {
-	rows, err := snapshot.First(ctx, s, table)
+	rows, err := c.first(ctx, s, m, table)
 	if err != nil {
 		return err
 	}
@@ -167,6 +166,48 @@ func (c *checker) sample(ctx context.Context, name string, s *binlog.Source, m *
 	}
 	c.out.Samples = append(c.out.Samples, cli.Sample{Mapping: name, Index: changes[0].Index, ID: changes[0].ID, Document: changes[0].Body})
 	return nil
+}
+
+// indexes warns of tables that would be scanned.
+func (c *checker) indexes(ctx context.Context, what string, s *binlog.Source, r *mapping.Rule) {
+	said := make(map[string]bool)
+	for _, l := range r.Lookups() {
+		columns := strings.Join(l.Columns, ", ")
+		place := fmt.Sprintf("%s (%s)", l.Table, columns)
+		if said[place] {
+			continue
+		}
+		said[place] = true
+		indexed, rows, err := s.Indexed(ctx, l.Table, l.Columns)
+		switch {
+		case err != nil:
+			c.wrong(what, err)
+		case !indexed:
+			c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what, OK: true, Warn: true,
+				Detail: fmt.Sprintf("each change of %s would scan %s, about %d rows", l.Changed, l.Table, rows), Fix: "add an index on " + place})
+		}
+	}
+}
+
+// first reads the first row that a mapping makes a document of, if there is one.
+func (c *checker) first(ctx context.Context, s *binlog.Source, m *mapping.Mapping, table *event.Table) ([]event.Row, error) {
+	if m.Rule() == nil {
+		return snapshot.First(ctx, s, table)
+	}
+	session, err := source{s}.Session(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	return lookup.First(ctx, session, m.Rule(), table)
+}
+
+func tableNames(tables []event.TableName) string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.String()
+	}
+	return strings.Join(names, ", ")
 }
 
 // index says what a first start would find.
@@ -210,11 +251,8 @@ func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping, ta
 func (c *checker) misfits(what string, m *mapping.Mapping, table *event.Table, mappings []byte) error {
 	misfits, err := m.Misfits(table, mappings)
 	for _, misfit := range misfits {
-		fix := "leave the column out, or make the index anew: canalgo gives one that it creates types which refuse nothing"
-		if misfit.Settings != "" {
-			fix = fmt.Sprintf("say with %s, in the mapping's fields.%s, what is written instead; or %s", misfit.Settings, misfit.Field, fix)
-		}
-		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": field " + misfit.Field, OK: !misfit.Always, Warn: !misfit.Always, Detail: misfit.Reason, Fix: fix})
+		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": field " + misfit.Field, OK: !misfit.Always, Warn: !misfit.Always, Detail: misfit.Reason,
+			Fix: "leave the column out, or make the index anew: canalgo gives one that it creates types which refuse nothing"})
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"canalgo/binlog"
 	"canalgo/cluster"
 	"canalgo/config"
+	"canalgo/lookup"
 	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/raftfsm"
@@ -85,6 +86,11 @@ func (p *parts) Decoder() sink.Decoder { return binlog.NewDecoder() }
 
 // source gives a binlog.Source the words of package node.
 type source struct{ *binlog.Source }
+
+// Session implements lookup.Source.
+func (s source) Session(ctx context.Context, serverUUID string) (lookup.Session, error) {
+	return s.Source.Session(ctx, serverUUID)
+}
 
 // Server implements node.Source.
 func (s source) Server(ctx context.Context) (node.Server, error) {

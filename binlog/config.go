@@ -83,7 +83,7 @@ func (c Config) Validate() []error {
 	if c.User == "" {
 		wrong("user: must be given")
 	}
-	if _, err := c.filter(); err != nil {
+	if _, err := c.Filter(); err != nil {
 		wrong("tables: %w", err)
 	}
 	if _, err := parseStart(c.Start); err != nil {
@@ -161,8 +161,8 @@ func (c Config) SameAddress(o Config) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// filter returns what Tables lets through.
-func (c Config) filter() (func(event.TableName) bool, error) {
+// Filter returns what Tables lets through.
+func (c Config) Filter() (func(event.TableName) bool, error) {
 	if len(c.Tables) == 0 {
 		return func(event.TableName) bool { return true }, nil
 	}

@@ -20,6 +20,8 @@ const (
 	// sqlMode is the session's, so that a server's own setting cannot change what a value looks like:
 	// PAD_CHAR_TO_FULL_LENGTH pads CHAR, ANSI_QUOTES and NO_BACKSLASH_ESCAPES change what a literal is.
 	sqlMode = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES"
+	// groupConcatBytes is how much group_concat may return: the server's own 1024 bytes would cut documents off silently.
+	groupConcatBytes = 64 << 20
 )
 
 // boundConn is closed when a context ends, at once even if the server is frozen.
@@ -93,7 +95,7 @@ func (s *Source) Connect(ctx context.Context, serverUUID string) (*client.Conn, 
 		}
 		return nil, Identity{}, fmt.Errorf("connect to %s: %w", s.addr, err)
 	}
-	for _, statement := range []string{"SET NAMES utf8mb4", "SET SESSION time_zone = '+00:00', sql_mode = '" + sqlMode + "'"} {
+	for _, statement := range []string{"SET NAMES utf8mb4", fmt.Sprintf("SET SESSION time_zone = '+00:00', sql_mode = '%s', group_concat_max_len = %d", sqlMode, groupConcatBytes)} {
 		if _, err := conn.Execute(statement); err != nil {
 			return fail(err)
 		}

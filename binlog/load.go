@@ -22,17 +22,17 @@ const executedPatience = 30 * time.Second
 // Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its values as
 // event.Row has them, columns saying what they are. The slice is row's to keep.
 func (s *Source) Select(ctx context.Context, serverUUID, gtids, query string, columns []event.Column, row func([]any) error) error {
-	conn, _, err := s.Connect(ctx, serverUUID)
+	session, err := s.Session(ctx, serverUUID)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer session.Close()
 	if gtids != "" {
-		if err := ExecutedWait(ctx, conn, gtids, executedPatience); err != nil {
+		if err := session.Wait(ctx, gtids); err != nil {
 			return err
 		}
 	}
-	if err := selectRows(conn, query, columns, row); err != nil {
+	if err := selectRows(session.conn, query, columns, nil, row); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -41,22 +41,18 @@ func (s *Source) Select(ctx context.Context, serverUUID, gtids, query string, co
 	return nil
 }
 
-func selectRows(conn *client.Conn, query string, columns []event.Column, row func([]any) error) error {
+// selectRows runs a query. Without columns, told is given those that the server tells.
+func selectRows(conn *client.Conn, query string, columns []event.Column, told func([]event.Column) error, row func([]any) error) error {
 	statement, err := conn.Prepare(query) // the text protocol rounds FLOAT
 	if err != nil {
 		return err
 	}
 	defer statement.Close()
-	if statement.ColumnNum() != len(columns) {
+	if columns != nil && statement.ColumnNum() != len(columns) {
 		return fmt.Errorf("the query has %d columns, %d were announced", statement.ColumnNum(), len(columns))
 	}
-	// Each text comes in the character set that it is stored in. Converted by the server, it would have a question mark for what is no
-	// character of it, and not be what the stream has.
-	if _, err := conn.Execute("SET SESSION character_set_results = NULL"); err != nil {
-		return err
-	}
 	var result mysql.Result
-	sets := make([]*charset.Set, len(columns))
+	var sets []*charset.Set
 	return statement.ExecuteSelectStreaming(&result, func(values []mysql.FieldValue) error {
 		out := make([]any, len(columns))
 		for i := range columns {
@@ -66,11 +62,18 @@ func selectRows(conn *client.Conn, query string, columns []event.Column, row fun
 		}
 		return row(out)
 	}, func(result *mysql.Result) error {
+		sets = make([]*charset.Set, len(result.Fields))
 		for i := range sets {
 			set, _ := collationNames(uint64(result.Fields[i].Charset))
 			sets[i] = charset.Lookup(set)
 		}
-		return nil
+		if columns != nil {
+			return nil
+		}
+		if columns, err = resultColumns(result.Fields); err != nil || told == nil {
+			return err
+		}
+		return told(columns)
 	})
 }
 

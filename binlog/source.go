@@ -80,7 +80,7 @@ func New(cfg Config, clusterID, name string, log hclog.Logger) (*Source, error) 
 			return nil, fmt.Errorf("source %s: addr: %w", name, err)
 		}
 	}
-	filter, err := cfg.filter()
+	filter, err := cfg.Filter()
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}

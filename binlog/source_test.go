@@ -76,7 +76,7 @@ func TestConfigValidate(t *testing.T) {
 func TestConfigFilter(t *testing.T) {
 	cfg := valid()
 	cfg.Tables = []string{`shop\..*`, `x\.y|x\.z`}
-	filter, err := cfg.filter()
+	filter, err := cfg.Filter()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -321,7 +321,7 @@ func (t *tracker) cut(ctx context.Context) error {
 		t.tx.batch, t.tx.bytes, t.tx.unkept = nil, 0, true
 		return nil
 	}
-	b := event.Batch{Events: t.tx.batch, End: t.boundary, Bytes: t.tx.bytes}
+	b := event.Batch{Events: t.tx.batch, GTID: t.tx.gtid, End: t.boundary, Bytes: t.tx.bytes}
 	t.tx.batch, t.tx.bytes = nil, 0
 	t.tx.pieces++
 	t.piece++

@@ -152,7 +152,7 @@ func TestTrackerBatches(t *testing.T) {
 	}
 	// 1 is a format description, 2 a table map, 3 rows, 4 a statement
 	want := []string{"1,2,3 gtid=1 3", " gtid=2 4", "4 gtid=3 5", " gtid=4 6", " gtid=0 6",
-		"1,2,3 gtid=0 6", "1,2,3 gtid=0 6", "1,2,3 gtid=5 306", "1,2,3 gtid=6 307"}
+		"1,2,3 gtid=5 6", "1,2,3 gtid=5 6", "1,2,3 gtid=5 306", "1,2,3 gtid=6 307"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("batches\n got %q\nwant %q", got, want)
 	}

@@ -164,7 +164,7 @@ func (t *tracker) again(ctx context.Context, at place, xid string, version event
 			return nil
 		}
 		t.tx.pieces++
-		return t.emit(ctx, event.Batch{Events: b.Events, End: t.boundary, Bytes: b.Bytes})
+		return t.emit(ctx, event.Batch{Events: b.Events, GTID: t.tx.gtid, End: t.boundary, Bytes: b.Bytes})
 	}
 	if err := t.log.reread(ctx, sub, func() bool { return done }); err != nil {
 		return fmt.Errorf("read the XA transaction %s again at %s: %w", clip(xid), from, err)

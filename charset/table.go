@@ -145,7 +145,7 @@ func (t *table) text(b []byte) (string, bool) {
 	for len(b) > 0 {
 		r, n := t.next(b)
 		if r == none {
-			return shared(out), false
+			return "", false
 		}
 		out = utf8.AppendRune(out, r)
 		b = b[n:]

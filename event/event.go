@@ -11,11 +11,33 @@ import "time"
 type Batch struct {
 	Seq    uint64  // the receipt to acknowledge; rises within one feed
 	Events []Event // in order; each piece repeats the format description and the table maps that its rows need
-	GTID   GTID    // of the transaction that ends here; zero without GTIDs, and in a piece that does not end it
+	GTID   GTID    // of the transaction, in each of its pieces; zero without GTIDs. It is executed where the transaction Ends
 	// End is where to resume after this batch; in a piece that does not end its transaction, still the end of the
 	// previous transaction. End.GTIDs is empty here: a cursor fills it in when the position is saved.
 	End   Position
 	Bytes int // size of the events' raw bytes
+}
+
+// Last returns the version of the batch's last event, or of its end when it has none.
+func (b Batch) Last() Version {
+	v := b.End.Version()
+	for i := len(b.Events) - 1; i >= 0; i-- {
+		if b.Events[i].Version != 0 {
+			return max(v, b.Events[i].Version)
+		}
+	}
+	return v
+}
+
+// Ends reports whether the batch ends its transaction.
+func (b Batch) Ends() bool { return b.Last() <= b.End.Version() }
+
+// Executed returns the transaction that is executed where the batch ends, none inside of one.
+func (b Batch) Executed() GTID {
+	if !b.Ends() {
+		return GTID{}
+	}
+	return b.GTID
 }
 
 // Kind says what an Event is.

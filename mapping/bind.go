@@ -27,7 +27,6 @@ type field struct {
 	name   string
 	column int
 	form   form
-	rules  rules
 	source *event.Column
 }
 
@@ -86,6 +85,9 @@ type binder struct {
 
 // bind looks everything up.
 func (b *binder) bind() (*binding, error) {
+	if b.m.rule != nil {
+		return b.bindResult()
+	}
 	items, err := b.expand()
 	if err != nil {
 		return nil, err
@@ -169,9 +171,6 @@ func (b *binder) expand() ([]item, error) {
 			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
 		}
 	}
-	if key, reason := b.m.badField(seen); reason != "" {
-		return nil, b.stop(key+": "+reason, "take it out")
-	}
 	return items, nil
 }
 
@@ -204,10 +203,16 @@ func isText(t event.Type) bool {
 
 // field makes the encoder of one name of the document.
 func (b *binder) field(it item, first bool) (field, error) {
-	i, c, err := b.column(it.parts[0].column)
+	i, _, err := b.column(it.parts[0].column)
 	if err != nil {
 		return field{}, err
 	}
+	return b.encoder(it, i, first)
+}
+
+// encoder makes the encoder of the i-th column.
+func (b *binder) encoder(it item, i int, first bool) (field, error) {
+	c := &b.table.Columns[i]
 	if reason := badFieldName(it.name); reason != "" {
 		return field{}, b.stopAt(it.at, fmt.Sprintf("the name %q cannot stand in a document: %s", it.name, reason), "give the column an alias")
 	}
@@ -219,11 +224,7 @@ func (b *binder) field(it item, first bool) (field, error) {
 	if err != nil {
 		return field{}, b.stopAt(it.at, fmt.Sprintf("the name %q cannot stand in a document: %v", it.name, err), "give the column an alias")
 	}
-	rules, err := b.rules(it, c)
-	if err != nil {
-		return field{}, err
-	}
-	return field{prefix: append(prefix, ':'), name: it.name, column: i, form: formOf(c), rules: rules, source: c}, nil
+	return field{prefix: append(prefix, ':'), name: it.name, column: i, form: formOf(c), source: c}, nil
 }
 
 // badFieldName says why Elasticsearch refuses a field of that name, or "".
@@ -298,10 +299,12 @@ func (p *idPart) append(dst []byte, row []any) ([]byte, error) {
 }
 
 // appendID appends the document's id of an image.
-func (b *binding) appendID(dst []byte, row []any) ([]byte, error) {
+func (b *binding) appendID(dst []byte, row []any) ([]byte, error) { return appendParts(dst, b.id, row) }
+
+func appendParts(dst []byte, parts []idPart, row []any) ([]byte, error) {
 	var err error
-	for i := range b.id {
-		if dst, err = b.id[i].append(dst, row); err != nil {
+	for i := range parts {
+		if dst, err = parts[i].append(dst, row); err != nil {
 			return dst, err
 		}
 	}

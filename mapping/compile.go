@@ -29,15 +29,13 @@ type Mapping struct {
 	index string
 	id    string // the name in the select list that becomes the document's id
 	skips map[string]bool
-	// settings are those of fields, by name.
-	settings map[string]FieldConfig
-	aside    int // how many documents may be set aside
-	items    []item
-	where    predicate // nil without
+	aside int // how many documents may be set aside
+	items []item
+	where predicate // nil without
+	rule  *Rule     // when the server renders the documents; then items and where are not used
 
 	bound    atomic.Pointer[binding] // for the definition that was met last
 	nulled   atomic.Uint64
-	clipped  atomic.Uint64
 	bodySize atomic.Int64 // mean size of a body, to allocate the right amount
 }
 
@@ -70,7 +68,7 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
+	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{},
 		aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for _, skip := range cfg.Skips {
 		m.skips[skip] = true
@@ -79,20 +77,37 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
+	why := m.compilePlain(stmt, defaultSchema)
+	if why == nil {
+		return m, nil
+	}
+	if _, sql := why.(*SQLError); !sql {
+		return nil, why
+	}
+	if m.rule, err = m.compileRule(stmt, defaultSchema); err != nil {
+		return nil, err
+	}
+	m.items, m.where, m.table = nil, nil, m.rule.anchor.table
+	return m, nil
+}
+
+// compilePlain reads a SELECT whose documents can be made of single rows. A *SQLError says why they cannot.
+func (m *Mapping) compilePlain(stmt *ast.SelectStmt, defaultSchema string) error {
+	if stmt.Distinct || stmt.GroupBy != nil || stmt.Having != nil {
+		return m.src.errorAt(0, "the server groups")
+	}
 	alias, err := m.compileFrom(stmt, defaultSchema)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	scope := scope{src: m.src, table: m.table, alias: alias}
 	if err := m.compileFields(scope, stmt.Fields); err != nil {
-		return nil, err
+		return err
 	}
 	if stmt.Where != nil {
-		if m.where, err = scope.compileCondition(stmt.Where); err != nil {
-			return nil, err
-		}
+		m.where, err = scope.compileCondition(stmt.Where)
 	}
-	return m, nil
+	return err
 }
 
 // configError names the mapping whose settings are wrong.
@@ -104,8 +119,19 @@ type configError struct {
 func (e *configError) Error() string { return "mapping " + e.mapping + ": " + e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
-// Table returns the table that the mapping reads.
+// Table returns the table that the mapping reads; of several, the one whose columns make the document's id.
 func (m *Mapping) Table() event.TableName { return m.table }
+
+// Tables returns the tables whose rows the documents are made of.
+func (m *Mapping) Tables() []event.TableName {
+	if m.rule != nil {
+		return m.rule.Tables()
+	}
+	return []event.TableName{m.table}
+}
+
+// Rule returns what the source's server is asked for; nil when documents are made of single rows.
+func (m *Mapping) Rule() *Rule { return m.rule }
 
 // Index returns the index that the mapping writes.
 func (m *Mapping) Index() string { return m.index }
@@ -113,11 +139,8 @@ func (m *Mapping) Index() string { return m.index }
 // Filters reports whether the mapping has a WHERE.
 func (m *Mapping) Filters() bool { return m.where != nil }
 
-// Nulled returns how many values were written as null that are not NULL: dates of no calendar, and what the settings of fields say.
+// Nulled returns how many zero, partial and impossible dates were written as null.
 func (m *Mapping) Nulled() uint64 { return m.nulled.Load() }
-
-// Clipped returns how many values were clipped, as the settings of their fields say.
-func (m *Mapping) Clipped() uint64 { return m.clipped.Load() }
 
 // MaxQuarantine returns how many documents of the mapping may be set aside.
 func (m *Mapping) MaxQuarantine() int { return m.aside }
@@ -199,15 +222,9 @@ func (m *Mapping) refuseClauses(stmt *ast.SelectStmt) error {
 	refuse := func(pattern, reason string) error { return m.src.errorAt(m.src.find(pattern, 0), "%s", reason) }
 	switch {
 	case stmt.With != nil:
-		return refuse(`\bwith\b`, "WITH is not supported: the documents are made of one table's rows")
-	case stmt.Distinct:
-		return refuse(`\bdistinct(row)?\b`, "DISTINCT: "+manyRows)
+		return refuse(`\bwith\b`, "WITH is not supported; write the sub-query into FROM")
 	case stmt.From == nil:
 		return m.src.errorAt(len(m.src.sql), "there is no FROM; write select NAMES from TABLE")
-	case stmt.GroupBy != nil:
-		return refuse(`\bgroup\s+by\b`, "GROUP BY: "+manyRows)
-	case stmt.Having != nil:
-		return refuse(`\bhaving\b`, "HAVING is not supported; write the condition as WHERE")
 	case len(stmt.WindowSpecs) > 0:
 		return refuse(`\bwindow\b`, "WINDOW: "+manyRows)
 	case stmt.OrderBy != nil:
@@ -238,14 +255,9 @@ func (m *Mapping) compileFrom(stmt *ast.SelectStmt, defaultSchema string) (alias
 	switch {
 	case !ok:
 		return "", m.src.errorAt(m.src.find(`\(`, from), "a sub-query is not supported: name the table itself")
-	case len(table.PartitionNames) > 0:
-		return "", m.src.errorAt(m.src.find(`\bpartition\b`, from), "PARTITION is not supported: row events do not say which partition a row is in")
-	case table.TableSample != nil:
-		return "", m.src.errorAt(m.src.find(`\btablesample\b`, from), "TABLESAMPLE is not supported")
-	case table.AsOf != nil:
-		return "", m.src.errorAt(m.src.find(`\bas\s+of\b`, from), "AS OF is not supported")
-	case len(table.IndexHints) > 0:
-		return "", m.src.errorAt(m.src.find(`\b(use|force|ignore)\s+(index|key)\b`, from), "an index hint has no meaning here; leave it out")
+	}
+	if pattern, reason := refusedTable(table); reason != "" {
+		return "", m.src.errorAt(m.src.find(pattern, from), "%s", reason)
 	}
 	m.table = event.TableName{Schema: table.Schema.O, Name: table.Name.O}
 	if m.table.Schema == "" {
@@ -297,7 +309,7 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 	return m.checkSkips(seen, wildcard)
 }
 
-// checkSkips finds skips that skip nothing, and settings of fields that are not there. What * gives is known only with the table's definition.
+// checkSkips finds skips that skip nothing. What * gives is known only with the table's definition.
 func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 	if wildcard {
 		return nil
@@ -306,9 +318,6 @@ func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 		if !seen[skip] {
 			return &configError{mapping: m.name, err: errors.New("skips: " + skip + " is not a name in the select list")}
 		}
-	}
-	if key, reason := m.badField(seen); reason != "" {
-		return &configError{mapping: m.name, err: errors.New(key + ": " + reason)}
 	}
 	return nil
 }

@@ -37,7 +37,28 @@ func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 			return nil, fmt.Errorf("mapping %s: %s %s: %w", m.name, r.Op, m.table, err)
 		}
 	}
+	if m.rule != nil {
+		return once(w.finish()), nil
+	}
 	return w.finish(), nil
+}
+
+// once leaves each document once: several rows of a rule's answer for one document cannot all be it.
+func once(all []Change) []Change {
+	given := make(map[string]int, len(all)) // where the document stands in changes
+	times := make(map[string]int)
+	changes := all[:0]
+	for _, c := range all {
+		k, again := given[c.ID]
+		if !again || c.Op == Clear {
+			given[c.ID] = len(changes)
+			changes = append(changes, c)
+			continue
+		}
+		times[c.ID]++
+		changes[k].Err = fmt.Errorf("the SQL gives %d rows for this document; join so that there is one, or group", times[c.ID]+1)
+	}
+	return changes
 }
 
 // A writer collects the changes of one Map call. Bodies lie one behind the other in chunks, ids in one string.
@@ -51,7 +72,7 @@ type writer struct {
 	scratch []byte
 	bytes   int // of all bodies
 	bodies  int
-	changed changed
+	nulled  uint64
 }
 
 // row adds what an Insert, Update or Delete means.
@@ -132,12 +153,13 @@ func (w *writer) body(b *binding, row []any) ([]byte, error) {
 		}
 		w.free = make([]byte, 0, max(512, (w.rows-w.bodies)*(mean+mean/8)))
 	}
-	body, err := b.appendBody(w.free, row, &w.changed)
+	body, nulled, err := b.appendBody(w.free, row)
 	if err != nil {
 		return nil, err
 	}
 	w.bodies++
 	w.bytes += len(body)
+	w.nulled += uint64(nulled)
 	if cap(body) == cap(w.free) {
 		w.free = body[len(body):]
 	} else {
@@ -166,9 +188,8 @@ func (w *writer) finish() []Change {
 	if w.bodies > 0 {
 		w.m.bodySize.Store(int64(w.bytes / w.bodies))
 	}
-	if w.changed != (changed{}) {
-		w.m.nulled.Add(w.changed.nulled)
-		w.m.clipped.Add(w.changed.clipped)
+	if w.nulled > 0 {
+		w.m.nulled.Add(w.nulled)
 	}
 	return w.changes
 }
@@ -201,9 +222,13 @@ func checkID(id []byte) error {
 }
 
 // appendBestID appends something to know the row by when it has no id.
-func (b *binding) appendBestID(dst []byte, row []any) []byte {
+func (b *binding) appendBestID(dst []byte, row []any) []byte { return appendBest(dst, b.id, row) }
+
+func bestID(parts []idPart, row []any) string { return string(appendBest(nil, parts, row)) }
+
+func appendBest(dst []byte, parts []idPart, row []any) []byte {
 	start := len(dst)
-	for _, p := range b.id {
+	for _, p := range parts {
 		next, err := p.append(dst, row)
 		if err != nil {
 			next = append(dst, "NULL"...)

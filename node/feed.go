@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,11 +63,11 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 	case x == nil, held, from.Epoch != x.epoch:
 		return nil, relay.ErrNotHere
 	}
-	table, ok := x.duties[id]
+	tables, ok := x.duties[id]
 	if !ok {
 		return nil, relay.ErrNotHere
 	}
-	want := func(t event.TableName) bool { return t == table }
+	want := func(t event.TableName) bool { return slices.Contains(tables, t) }
 	f := &dutyFeed{s: s, id: id, log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
 	cursor, err := x.log.NewCursor(from, want)
 	if errors.Is(err, relay.ErrBehind) {

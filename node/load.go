@@ -10,6 +10,7 @@ import (
 	"canalgo/backoff"
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/lookup"
 	"canalgo/snapshot"
 	"canalgo/status"
 )
@@ -105,11 +106,8 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	table, err := source.Describe(ctx, m.Table())
+	table, _, err := lookup.Define(ctx, source, m)
 	if err != nil {
-		return nil, 0, err
-	}
-	if err := m.Bind(table); err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
 	columns, err := m.Columns(table)
@@ -130,7 +128,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Mapper: m, Sink: out, Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Mapper: m, Sink: out, Begin: n.begin,
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

@@ -18,6 +18,8 @@ import (
 
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/lookup"
+	"canalgo/mapping"
 	"canalgo/sink"
 	"canalgo/snapshot"
 )
@@ -61,6 +63,8 @@ type Source interface {
 	Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error
 	// Describe returns the table as it is now; *event.StopError when there is none.
 	Describe(ctx context.Context, table event.TableName) (*event.Table, error)
+	// Session opens a connection for look-ups to the server with that UUID.
+	Session(ctx context.Context, serverUUID string) (lookup.Session, error)
 	// Rows estimates how many rows a table has.
 	Rows(ctx context.Context, table event.TableName) (uint64, error)
 	// Logs lists the binary logs that the server keeps, the oldest first, and how long it keeps one.
@@ -103,7 +107,11 @@ type SourceProgress struct {
 // A Mapping makes documents of rows. It is for one goroutine.
 type Mapping interface {
 	sink.Mapper
+	// Table is the table whose columns make the documents' ids, Tables are all whose rows they are made of.
 	Table() event.TableName
+	Tables() []event.TableName
+	// Rule is what the source's server is asked for, nil when documents are made of single rows; then Renderer is not called.
+	Rule() *mapping.Rule
 	Index() string
 	// Bind checks the mapping against a table's definition.
 	Bind(*event.Table) error
@@ -111,9 +119,8 @@ type Mapping interface {
 	Columns(*event.Table) ([]int, error)
 	// IndexBody returns the body with which an index for its documents is created.
 	IndexBody(*event.Table) (json.RawMessage, error)
-	// Nulled and Clipped count values that are null in the document, or were cut, and are not so in the row.
+	// Nulled counts the zero and impossible dates that became null.
 	Nulled() uint64
-	Clipped() uint64
 	// MaxQuarantine is how many of its documents may be set aside.
 	MaxQuarantine() int
 }

@@ -15,6 +15,7 @@ import (
 	"canalgo/cluster"
 	"canalgo/cluster/memory"
 	"canalgo/event"
+	"canalgo/lookup"
 	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/sink"
@@ -150,6 +151,10 @@ func (s source) Stream(ctx context.Context, _ string, from event.Position, want 
 	}
 }
 
+func (s source) Session(context.Context, string) (lookup.Session, error) {
+	return nil, errors.New("no rule of these tests asks the server")
+}
+
 func (s source) Describe(context.Context, event.TableName) (*event.Table, error) {
 	return &event.Table{Name: table, Columns: []event.Column{{Name: "id", Type: event.Char}}, Key: []int{0}}, nil
 }
@@ -245,12 +250,13 @@ func (r rule) Map(rows []event.Row) ([]mapping.Change, error) {
 	return out, nil
 }
 func (rule) Table() event.TableName                          { return table }
+func (rule) Tables() []event.TableName                       { return []event.TableName{table} }
+func (rule) Rule() *mapping.Rule                             { return nil }
 func (rule) Index() string                                   { return "i" }
 func (rule) Bind(*event.Table) error                         { return nil }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
 func (rule) Nulled() uint64                                  { return 0 }
-func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
 
 // destination implements node.Sink and node.Indexer.

@@ -68,6 +68,7 @@ var hints = map[string]string{
 	stepFeed:                   "what was read does not get to the node that writes it, or its acknowledgement not back",
 	snapshot.Reading:           "the server has not given them",
 	string(sink.Mapping):       "a batch is still decoded and mapped",
+	string(sink.LookingUp):     "the source has not answered what documents have become",
 	string(sink.Writing):       "the destination has not answered",
 	string(sink.Acknowledging): "what was written is not acknowledged",
 	stepSave:                   "the disk of this node, or those of a majority, take no entry",

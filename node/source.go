@@ -46,7 +46,7 @@ type sourceRun struct {
 	kick     chan struct{}
 	watched  watched
 
-	tables   map[string]event.TableName // of the mappings, in the configuration of version tablesOf
+	tables   map[string][]event.TableName // of the mappings, in the configuration of version tablesOf
 	tablesOf uint64
 }
 
@@ -62,7 +62,7 @@ const shared = "shared"
 // A session is one run of the shared stream over a fixed set of duties.
 type session struct {
 	log    *relay.Log
-	duties map[cluster.DutyID]event.TableName
+	duties map[cluster.DutyID][]event.TableName
 	epoch  uint32
 	gtids  bool
 	over   <-chan struct{} // closed when it ends
@@ -151,32 +151,32 @@ func (s *sourceRun) setSession(x *session) {
 }
 
 // active returns the tables of the stream duties of the source that are not paused.
-func (s *sourceRun) active(v cluster.View) map[cluster.DutyID]event.TableName {
+func (s *sourceRun) active(v cluster.View) map[cluster.DutyID][]event.TableName {
 	tables := s.mapped(v)
-	out := make(map[cluster.DutyID]event.TableName)
+	out := make(map[cluster.DutyID][]event.TableName)
 	for id, d := range v.Duties {
-		table, ok := tables[id.Mapping]
+		own, ok := tables[id.Mapping]
 		if ok && id.Source == s.name && id.Kind == cluster.Stream && d.Assignment.Node != "" && !paused(v, id) {
-			out[id] = table
+			out[id] = own
 		}
 	}
 	return out
 }
 
-// mapped returns the table of each mapping of the source. One whose rule cannot be followed is left out: its duty says why.
-func (s *sourceRun) mapped(v cluster.View) map[string]event.TableName {
+// mapped returns the tables of each mapping of the source. One whose rule cannot be followed is left out: its duty says why.
+func (s *sourceRun) mapped(v cluster.View) map[string][]event.TableName {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tables != nil && s.tablesOf == v.Config.Version {
 		return s.tables
 	}
-	s.tables, s.tablesOf = make(map[string]event.TableName), v.Config.Version
+	s.tables, s.tablesOf = make(map[string][]event.TableName), v.Config.Version
 	for name, mc := range v.Config.Mappings {
 		if mc.Source != s.name {
 			continue
 		}
 		if m, err := s.n.parts.Mapping(name, mc, s.cfg); err == nil {
-			s.tables[name] = m.Table()
+			s.tables[name] = m.Tables()
 		}
 	}
 	return s.tables
@@ -251,19 +251,21 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	return g.Wait()
 }
 
-func wanted(duties map[cluster.DutyID]event.TableName) func(event.TableName) bool {
+func wanted(duties map[cluster.DutyID][]event.TableName) func(event.TableName) bool {
 	tables := make(map[event.TableName]bool)
-	for _, t := range duties {
-		tables[t] = true
+	for _, own := range duties {
+		for _, t := range own {
+			tables[t] = true
+		}
 	}
 	return func(t event.TableName) bool { return tables[t] }
 }
 
 // untilReplanned returns nil when a new session is needed.
-func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID]event.TableName, epoch uint32) error {
+func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID][]event.TableName, epoch uint32) error {
 	for {
 		v, changed := s.n.coord.View()
-		if v.Sources[s.name].Epoch != epoch || !maps.Equal(s.active(v), duties) {
+		if v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) {
 			return nil
 		}
 		select {
@@ -315,7 +317,7 @@ func (s *sourceRun) oldest(v cluster.View) event.Position {
 
 // starts returns where each duty starts. A duty that has no position yet gets the newest one of the source's other duties,
 // committed before use (rule 3); complete is false when that happened.
-func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[cluster.DutyID]event.TableName) (map[cluster.DutyID]event.Position, bool, error) {
+func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[cluster.DutyID][]event.TableName) (map[cluster.DutyID]event.Position, bool, error) {
 	starts := make(map[cluster.DutyID]event.Position)
 	newest := v.Sources[s.name].Start
 	for id, d := range v.Duties {

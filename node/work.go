@@ -14,6 +14,7 @@ import (
 	"canalgo/backoff"
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/lookup"
 	"canalgo/relay"
 	"canalgo/sink"
 	"canalgo/snapshot"
@@ -228,19 +229,24 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	}
 	defer feed.Close()
 	//failpoint feed.after_open
-	table, err := source.Describe(ctx, m.Table())
+	table, anchor, err := lookup.Define(ctx, source, m)
 	if err != nil {
-		return err
-	}
-	if err := errors.Join(snapshot.RequireKey(table), m.Bind(table)); err != nil {
 		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
 	r.enter(status.Waiting, "index "+m.Index(), nil)
 	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
 		return err
 	}
-	w := sink.NewWorker(sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Index: m.Index(),
-		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}, out.Limits())
+	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Index: m.Index(),
+		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}
+	if m.Rule() != nil {
+		renderer := lookup.New(m.Rule(), anchor, func(ctx context.Context) (lookup.Session, error) {
+			return source.Session(ctx, v.Sources[r.id.Source].ServerUUID)
+		})
+		defer renderer.Close()
+		parts.Renderer = renderer
+	}
+	w := sink.NewWorker(parts, out.Limits())
 	r.attach(w, m)
 	defer r.detach()
 	g, ctx := errgroup.WithContext(ctx)

@@ -100,7 +100,7 @@ func (c *Cursor) take(ctx context.Context) (event.Batch, error) {
 				return event.Batch{}, io.EOF
 			}
 			c.next++
-			c.inside = lastVersion(b) > b.End.Version()
+			c.inside = b.Last() > b.End.Version()
 			l.wake()
 			l.mu.Unlock()
 			return b, nil
@@ -173,10 +173,11 @@ func (c *Cursor) pass(b event.Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read = b.End
-	run := event.GTIDRun{First: b.GTID, Last: b.GTID.N}
+	gtid := b.Executed()
+	run := event.GTIDRun{First: gtid, Last: gtid.N}
 	if len(b.Events) > 0 {
 		m := mark{seq: b.Seq, end: b.End}
-		if !b.GTID.IsZero() {
+		if !gtid.IsZero() {
 			m.runs = []event.GTIDRun{run}
 		}
 		c.marks = append(c.marks, m)
@@ -189,11 +190,11 @@ func (c *Cursor) pass(b event.Batch) {
 	}
 	last := &c.marks[len(c.marks)-1]
 	last.end = b.End
-	if b.GTID.IsZero() {
+	if gtid.IsZero() {
 		return
 	}
-	if n := len(last.runs); n > 0 && continues(last.runs[n-1], b.GTID) {
-		last.runs[n-1].Last = b.GTID.N
+	if n := len(last.runs); n > 0 && continues(last.runs[n-1], gtid) {
+		last.runs[n-1].Last = gtid.N
 		return
 	}
 	last.runs = append(last.runs, run)

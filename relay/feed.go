@@ -130,7 +130,7 @@ func (f *Feed) take() (b event.Batch, ok bool, err error) {
 	f.next[f.at] = received{}
 	f.at++
 	f.taken += r.cost
-	f.inside = lastVersion(r.batch) > r.batch.End.Version()
+	f.inside = r.batch.Last() > r.batch.End.Version()
 	if f.taken+Window-f.granted >= Window/4 {
 		signal(f.tell)
 	}

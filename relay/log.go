@@ -83,9 +83,10 @@ func (l *Log) Append(ctx context.Context, b event.Batch) error {
 			b.Seq = l.first + uint64(len(l.batches))
 			l.batches = append(l.batches, b)
 			l.bytes += size
-			l.newest = max(l.newest, lastVersion(b))
+			l.newest = max(l.newest, b.Last())
 			l.end = b.End
-			l.done.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+			gtid := b.Executed()
+			l.done.Add(event.GTIDRun{First: gtid, Last: gtid.N})
 			l.wake()
 			l.mu.Unlock()
 			return nil
@@ -125,7 +126,7 @@ func (l *Log) Holds(p event.Position) bool {
 	if len(l.batches) < 2 {
 		return true
 	}
-	return v >= lastVersion(l.batches[len(l.batches)/2])
+	return v >= l.batches[len(l.batches)/2].Last()
 }
 
 // Newest returns the version of the newest event read, and whether the stream has read all that the source held when it began.
@@ -186,7 +187,7 @@ func (l *Log) makeRoom(size int) bool {
 
 func (l *Log) dropFirst() {
 	b := l.batches[0]
-	l.base = max(l.base, lastVersion(b))
+	l.base = max(l.base, b.Last())
 	l.bytes -= b.Bytes + entryOverhead
 	l.batches[0] = event.Batch{}
 	l.batches = l.batches[1:]
@@ -215,15 +216,4 @@ func (l *Log) waited(c *Cursor) bool {
 		}
 	}
 	return false
-}
-
-// lastVersion is the version of the last event up to the end of b.
-func lastVersion(b event.Batch) event.Version {
-	v := b.End.Version()
-	for i := len(b.Events) - 1; i >= 0; i-- {
-		if b.Events[i].Version != 0 {
-			return max(v, b.Events[i].Version)
-		}
-	}
-	return v
 }

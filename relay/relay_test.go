@@ -131,13 +131,17 @@ func TestPieceKeepsThePositionBeforeItsTransaction(t *testing.T) {
 	l := newLog(t, 1<<20)
 	c := newCursor(t, l, at(0), user)
 	piece, rest := transaction(1, user), transaction(2, user)
-	piece.End, piece.GTID = at(0), event.GTID{}
-	appendAll(t, l, piece, rest)
+	piece.End, piece.GTID = at(0), rest.GTID // which is not executed before its end
+	appendAll(t, l, piece)
+	if got := l.Boundary().GTIDs; got != "" {
+		t.Errorf("GTIDs inside the transaction: %s", got)
+	}
+	appendAll(t, l, rest)
 	if err := c.Ack(t.Context(), next(t, c).Seq); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Position().Count - event.FirstCount; got != 0 {
-		t.Errorf("position inside the transaction: %d", got)
+	if p := c.Position(); p.Count != event.FirstCount || p.GTIDs != "" {
+		t.Errorf("position inside the transaction: %s", p)
 	}
 	if err := c.Ack(t.Context(), next(t, c).Seq); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ type Step string
 // The steps in which a worker can be held up. While none of them is under way it waits for its feed.
 const (
 	Mapping       Step = "map"         // a batch is decoded and mapped
+	LookingUp     Step = "look up"     // the source has not answered what documents have become
 	Writing       Step = "write"       // the destination has not answered
 	Acknowledging Step = "acknowledge" // the destination has answered, and nobody can tell yet what that means, or the feed takes no word
 )
@@ -59,6 +60,7 @@ type progress struct {
 	end     event.Position
 	moved   time.Time
 	mapping time.Time // since when a batch is mapped; zero while none is
+	looking time.Time // since when the source is asked; zero while it is not
 	acking  time.Time // since when the feed is told; zero while it is not
 }
 
@@ -86,6 +88,26 @@ func (p *progress) mapped() {
 	p.mapping = time.Time{}
 }
 
+// looks notes that the source is asked what documents have become, and looked that it has answered.
+func (p *progress) looks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looking = time.Now()
+}
+
+func (p *progress) looked() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looking = time.Time{}
+}
+
+// note keeps an error that is none of the destination's.
+func (p *progress) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err, p.errTime = err.Error(), time.Now()
+}
+
 // acknowledges notes that the feed is told of what is written, and acknowledged that it has taken that.
 func (p *progress) acknowledges() {
 	p.mu.Lock()
@@ -104,7 +126,7 @@ func (p *progress) step(written, judged time.Time) (step Step, since time.Time) 
 	for _, s := range []struct {
 		step  Step
 		since time.Time
-	}{{Mapping, p.mapping}, {Writing, written}, {Acknowledging, judged}, {Acknowledging, p.acking}} {
+	}{{Mapping, p.mapping}, {LookingUp, p.looking}, {Writing, written}, {Acknowledging, judged}, {Acknowledging, p.acking}} {
 		if !s.since.IsZero() && (since.IsZero() || s.since.Before(since)) {
 			step, since = s.step, s.since
 		}

@@ -71,15 +71,16 @@ type Gate = sync.RWMutex
 
 // Parts is what a Worker is put together from.
 type Parts struct {
-	Feed    Feed
-	Decoder Decoder
-	Mapper  Mapper
-	Sink    Sink
-	Keeper  Quarantine
-	Index   string       // of the mapping, for Clear
-	Gate    *Gate        // shared with the mapping's load
-	Begin   func() error // rule 6: nil while this node may begin a write
-	Log     hclog.Logger
+	Feed     Feed
+	Decoder  Decoder
+	Mapper   Mapper
+	Renderer Renderer // in place of Mapper, when the server renders the documents
+	Sink     Sink
+	Keeper   Quarantine
+	Index    string       // of the mapping, for Clear
+	Gate     *Gate        // shared with the mapping's load
+	Begin    func() error // rule 6: nil while this node may begin a write
+	Log      hclog.Logger
 }
 
 // A Worker does a stream duty: it reads the feed, decodes, maps, writes and acknowledges.
@@ -108,7 +109,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	sending, stop := context.WithCancel(ctx)
 	g.Go(func() error {
 		defer stop()
-		if err := w.follow(ctx); err != nil {
+		follow := w.follow
+		if w.Renderer != nil {
+			follow = w.followRendered
+		}
+		if err := follow(ctx); err != nil {
 			return err
 		}
 		if err := w.queue.drain(ctx); err != nil {

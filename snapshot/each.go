@@ -11,17 +11,16 @@ func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) e
 	if err := RequireKey(r.Table); err != nil {
 		return err
 	}
-	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
 	var key []string
 	for limit := firstRows; ; {
-		c, err := r.read(ctx, query.after(key, limit), cutBytes)
+		c, err := r.next(ctx, key, limit)
 		if err != nil {
 			return err
 		}
 		if err := chunk(c.changes); err != nil {
 			return err
 		}
-		if c.rows < limit && !c.cut {
+		if c.end {
 			return nil
 		}
 		key, limit = c.lastKey, c.nextRows()

@@ -68,8 +68,9 @@ func (e *HigherError) Error() string {
 // A Reader reads rows of one mapping's table at an ordinal and writes their documents.
 type Reader struct {
 	Selector Selector
-	Table    *event.Table // as the server describes it now
-	Columns  []int        // of Table, which the mapping needs
+	Table    *event.Table  // as the server describes it now
+	Columns  []int         // of Table, which the mapping needs
+	Rule     *mapping.Rule // when the server renders the documents; Table is what it answers then
 	Mapper   sink.Mapper
 	Sink     sink.Sink
 	Begin    func() error
@@ -93,6 +94,7 @@ type chunk struct {
 	changes []mapping.Change
 	rows    int
 	cut     bool // there were more rows than it took
+	end     bool // nothing is behind it
 	lastKey []string
 	done    chan error // gives what came of its writing
 }
@@ -107,7 +109,12 @@ func (c chunk) bytes() int {
 }
 
 // nextRows says how many rows the next chunk should have, by the size of this one's documents.
-func (c chunk) nextRows() int { return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, c.bytes()))) }
+func (c chunk) nextRows() int {
+	if c.rows == 0 { // keys without documents
+		return firstRows
+	}
+	return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, c.bytes())))
+}
 
 // Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
 // that the destination has.
@@ -164,7 +171,6 @@ func RequireKey(t *event.Table) error {
 
 // copy reads chunk after chunk; while one is read, the two before it are written. Progress is saved in their order.
 func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Context, Progress) error) error {
-	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
 	g, ctx := errgroup.WithContext(ctx)
 	chunks := make(chan chunk, 1)
 	room := semaphore.NewWeighted(pendingBytes)
@@ -173,18 +179,17 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 		key, limit := p.LastKey, firstRows
 		for {
 			r.Gate.RLock()
-			c, err := r.read(ctx, query.after(key, limit), cutBytes)
+			c, err := r.next(ctx, key, limit)
 			if err != nil {
 				r.Gate.RUnlock()
 				return err
 			}
 			c.done = make(chan error, 1)
-			end := c.rows < limit && !c.cut
 			last := c.lastKey
-			if end {
+			if c.end {
 				last = nil // the end of the table
 			}
-			again := query.upTo(key, last)
+			again := r.query().upTo(key, last)
 			weight := int64(min(c.bytes(), pendingBytes))
 			if err := room.Acquire(ctx, weight); err != nil {
 				r.Gate.RUnlock()
@@ -203,7 +208,7 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 				c.done <- err
 				return err
 			})
-			if end {
+			if c.end {
 				return nil
 			}
 			key, limit = c.lastKey, c.nextRows()
@@ -218,7 +223,7 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 				return err
 			}
 			p.Rows += uint64(c.rows)
-			if c.rows > 0 {
+			if len(c.lastKey) > 0 {
 				p.LastKey = c.lastKey
 			}
 			if err := save(ctx, *p); err != nil {
@@ -230,22 +235,86 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 	return g.Wait()
 }
 
+func (r *Reader) query() query {
+	if r.Rule != nil {
+		return ruleQuery{r.Rule}
+	}
+	return chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
+}
+
+// next reads the chunk behind a key, of at most limit rows. Of what the server renders the keys are read first: a key may have no
+// document.
+func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, error) {
+	if r.Rule == nil {
+		c, err := r.read(ctx, r.query().next(key, limit), cutBytes)
+		c.end = c.rows < limit && !c.cut
+		return c, err
+	}
+	last, found, err := r.lastKey(ctx, key, limit)
+	if err != nil {
+		return chunk{}, err
+	}
+	end := found < limit
+	if end {
+		last = nil // up to the end, wherever that is when they are read
+	}
+	c, err := r.read(ctx, r.query().upTo(key, last), cutBytes)
+	if err == nil && !c.cut {
+		c.end = end
+		if !end {
+			c.lastKey = last
+		}
+	}
+	return c, err
+}
+
+// lastKey returns the last of the next keys, and how many they are.
+func (r *Reader) lastKey(ctx context.Context, key []string, limit int) (last []string, found int, err error) {
+	columns := make([]event.Column, len(r.Table.Key))
+	for i, k := range r.Table.Key {
+		columns[i] = r.Table.Columns[k]
+	}
+	keys := &event.Table{Name: r.Table.Name, Columns: columns, Key: []int{}}
+	for i := range columns {
+		keys.Key = append(keys.Key, i)
+	}
+	err = r.again(ctx, func() error {
+		found = 0
+		return r.Selector.Select(ctx, "", "", r.query().next(key, limit), columns, func(values []any) error {
+			found++
+			last, err = Key(keys, values)
+			return err
+		})
+	})
+	return last, found, err
+}
+
 // read reads a chunk at the newest ordinal, up to the row with which its values have so many bytes; it tries again while the source
 // does not answer.
 func (r *Reader) read(ctx context.Context, query string, most int) (chunk, error) {
+	var c chunk
+	err := r.again(ctx, func() (err error) {
+		c, err = r.readOnce(ctx, query, most)
+		return err
+	})
+	return c, err
+}
+
+// again asks the source until it answers.
+func (r *Reader) again(ctx context.Context, ask func() error) error {
 	step := r.steps.begin(Reading)
 	defer step.end()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
-		c, err := r.readOnce(ctx, query, most)
+		err := ask()
 		var stop *event.StopError
 		if err == nil || ctx.Err() != nil || errors.As(err, &stop) {
-			return c, err
+			return err
 		}
 		step.failed(err)
 		r.Log.Warn("read rows again", "table", r.Table.Name, "error", err)
 		if err := wait.Wait(ctx); err != nil {
-			return chunk{}, err
+			return err
 		}
 	}
 }
@@ -288,7 +357,7 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 		return chunk{}, fmt.Errorf("read rows of %s: %w", r.Table.Name, err)
 	}
 	c.rows = len(rows)
-	if c.rows > 0 {
+	if c.rows > 0 && (r.Rule == nil || c.cut) { // a rule's keys were read before
 		if c.lastKey, err = Key(r.Table, rows[c.rows-1].After); err != nil {
 			return chunk{}, err
 		}
@@ -456,8 +525,7 @@ func plausible(v event.Version) bool {
 func (r *Reader) Render(ctx context.Context, index, document string, key []string) error {
 	r.Gate.RLock()
 	defer r.Gate.RUnlock()
-	query := chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}.exactly(key)
-	c, err := r.readOnce(ctx, query, math.MaxInt)
+	c, err := r.readOnce(ctx, r.query().exactly(key), math.MaxInt)
 	if err != nil {
 		return err
 	}

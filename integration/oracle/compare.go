@@ -216,7 +216,7 @@ func fromMySQL(f *mysql.Field, v mysql.FieldValue) (string, error) {
 		s = strings.Replace(s, " ", "T", 1)
 	case mysql.MYSQL_TYPE_TIMESTAMP:
 		s = strings.Replace(s, " ", "T", 1) + "Z"
-	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING, mysql.MYSQL_TYPE_STRING, mysql.MYSQL_TYPE_BLOB, mysql.MYSQL_TYPE_DATE,
+	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING, mysql.MYSQL_TYPE_STRING, mysql.MYSQL_TYPE_BLOB, mysql.MYSQL_TYPE_TINY_BLOB, mysql.MYSQL_TYPE_MEDIUM_BLOB, mysql.MYSQL_TYPE_LONG_BLOB, mysql.MYSQL_TYPE_DATE,
 		mysql.MYSQL_TYPE_TIME:
 		const binary = 63 // the collation's number
 		if f.Charset == binary && f.Type != mysql.MYSQL_TYPE_DATE && f.Type != mysql.MYSQL_TYPE_TIME {

@@ -14,6 +14,7 @@ import (
 
 	"canalgo/backoff"
 	"canalgo/event"
+	"canalgo/lookup"
 	"canalgo/node"
 )
 
@@ -164,6 +165,11 @@ func (s source) Describe(ctx context.Context, name event.TableName) (*event.Tabl
 		return nil, err
 	}
 	return tables[name.Name], nil
+}
+
+// Session implements node.Source: no rule of the simulation needs the server's answer.
+func (s source) Session(context.Context, string) (lookup.Session, error) {
+	return nil, errors.New("the simulated server answers no query")
 }
 
 // Rows implements node.Source.

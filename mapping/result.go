@@ -1,0 +1,145 @@
+package mapping
+
+import (
+	"fmt"
+	"strings"
+
+	"canalgo/event"
+	"canalgo/sqltext"
+)
+
+// KeyColumns returns the columns of the anchor's definition that make the id, for Result and Key.
+func (r *Rule) KeyColumns(anchor *event.Table) ([]event.Column, error) {
+	b, err := r.bound(r.anchor, anchor)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]event.Column, len(b.columns))
+	for i, k := range b.columns {
+		out[i] = anchor.Columns[k]
+	}
+	return out, nil
+}
+
+// Result returns the table that a rendered row is one of, for Bind and Map: columns, as the server tells those of the SELECT, with
+// the key's as the anchor's definition has them.
+func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table, error) {
+	own, err := r.KeyColumns(anchor)
+	if err != nil {
+		return nil, err
+	}
+	if len(columns) < len(own) {
+		return nil, fmt.Errorf("the server's answer has %d columns", len(columns))
+	}
+	t := &event.Table{Name: anchor.Name, Columns: append([]event.Column(nil), columns...)}
+	for i, c := range own {
+		k := len(columns) - len(own) + i
+		c.Name = keyName(c.Name)
+		t.Columns[k] = c
+		t.Key = append(t.Key, k)
+	}
+	return t, nil
+}
+
+// Literals returns the values of the key's columns as literals.
+func (r *Rule) Literals(anchor *event.Table, values []any) ([]string, error) {
+	columns, err := r.KeyColumns(anchor)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		if out[i], err = sqltext.Literal(c, values[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// KeyOf returns the key that the values of the key's columns make.
+func (r *Rule) KeyOf(anchor *event.Table, values []any) (Key, error) {
+	b, err := r.bound(r.anchor, anchor)
+	if err != nil {
+		return Key{}, err
+	}
+	image := make([]any, len(anchor.Columns))
+	for i, k := range b.columns {
+		image[k] = values[i]
+	}
+	return b.key(image)
+}
+
+// bindResult binds a mapping to the answer of its rule: every column but the key's is a field.
+func (b *binder) bindResult() (*binding, error) {
+	out := &binding{table: b.table}
+	r := b.m.rule
+	end := len(b.table.Columns) - len(r.key)
+	seen, skipped := map[string]bool{}, map[string]bool{}
+	for i := range b.table.Columns[:end] {
+		c := &b.table.Columns[i]
+		it := item{name: c.Name, at: r.items[min(i, len(r.items)-1)].at}
+		if seen[it.name] {
+			return nil, b.stop(fmt.Sprintf("the select list gives %q twice", it.name), "give one of them an alias")
+		}
+		seen[it.name] = true
+		if b.m.skips[it.name] {
+			skipped[it.name] = true
+			continue
+		}
+		f, err := b.encoder(it, i, len(out.fields) == 0)
+		if err != nil {
+			return nil, err
+		}
+		out.fields = append(out.fields, f)
+	}
+	for skip := range b.m.skips {
+		if !skipped[skip] {
+			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
+		}
+	}
+	for _, p := range r.id {
+		if p.isText {
+			out.id = append(out.id, idPart{text: p.text, column: -1})
+			continue
+		}
+		for i, name := range r.key {
+			if strings.EqualFold(name, p.column.name) {
+				c := &b.table.Columns[end+i]
+				out.id = append(out.id, idPart{column: end + i, form: formOf(c), name: name})
+			}
+		}
+	}
+	for i := range b.table.Columns {
+		out.columns = append(out.columns, i)
+	}
+	return out, b.checkNames(out.fields)
+}
+
+// Rendered turns the server's answer for some keys into changes at a version: the documents that it gives, and deletes of those
+// that it does not give any more. t is a Result, each row its values.
+func (r *Rule) Rendered(t *event.Table, rows [][]any, keys map[string]Key, version event.Version) ([]Change, error) {
+	images := make([]event.Row, len(rows))
+	for i, values := range rows {
+		images[i] = event.Row{Table: t, Op: event.Insert, Version: version, After: values}
+	}
+	changes, err := r.mapping.Map(images)
+	if err != nil {
+		return nil, err
+	}
+	given := make(map[string]bool, len(changes))
+	for _, c := range changes {
+		given[c.ID] = true
+	}
+	for id, key := range keys {
+		if given[id] {
+			continue
+		}
+		image := make([]any, len(t.Columns))
+		for i, k := range t.Key {
+			image[k] = key.values[i]
+		}
+		changes = append(changes, Change{Op: Delete, Index: r.mapping.index, ID: id, Version: version,
+			Row: &event.Row{Table: t, Op: event.Delete, Version: version, Before: image}})
+	}
+	return changes, nil
+}

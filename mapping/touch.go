@@ -1,0 +1,266 @@
+package mapping
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"canalgo/event"
+	"canalgo/sqltext"
+)
+
+// A Key is what a rule's document is known by.
+type Key struct {
+	ID       string
+	Literals []string // of the columns of the anchor that make the id
+	values   []any
+}
+
+// Touched is which documents rows touch: those of the anchor's own rows by their keys, and by columns of other tables' rows those
+// that the server has to be asked for. The zero value touches nothing.
+type Touched struct {
+	Keys  map[string]Key     // by document id
+	Links map[int][][]string // by element, the literals of the columns that lead to the anchor
+	All   bool               // every document may have changed
+	Bad   []Change           // rows of which no document can be made
+	Null  []Change           // those that would have NULL as their id, if the SQL gives such a row
+	Last  event.Version      // of the newest row
+
+	linked map[string]bool
+}
+
+// Empty reports whether no document is touched.
+func (t *Touched) Empty() bool {
+	return len(t.Keys) == 0 && len(t.Links) == 0 && !t.All && len(t.Bad) == 0 && len(t.Null) == 0
+}
+
+// Touch adds what a row touches. Clear says that every row of the anchor's table is gone, which is not added. The error is an
+// *event.StopError.
+func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
+	if row.Table == nil {
+		return false, nil
+	}
+	for i, e := range r.elements {
+		whole := row.Op == event.DropTable && row.Table.Name == event.TableName{Schema: e.table.Schema}
+		if row.Table.Name != e.table && !whole {
+			continue
+		}
+		switch {
+		case row.Op == event.DropTable && e != r.anchor:
+			return false, &event.StopError{Reason: fmt.Sprintf("mapping %s: the table %s of its SQL was dropped", r.src.mapping, e.table), Fix: "create it again, or change the mapping"}
+		case row.Op == event.DropTable || row.Op == event.DeleteAll && e == r.anchor:
+			clear = true
+			continue
+		}
+		t.Last = max(t.Last, row.Version)
+		if row.Op == event.DeleteAll {
+			t.All = true
+			continue
+		}
+		b, err := r.bound(e, row.Table)
+		if err != nil {
+			return false, err
+		}
+		if row.Op == event.Update && b.same(row) {
+			continue
+		}
+		if e == r.anchor {
+			r.touchKeys(b, row, t)
+		} else if err := r.touchLinks(i, b, row, t); err != nil {
+			return false, err
+		}
+	}
+	return clear, nil
+}
+
+// Clear is the change that a row makes which says that all of the anchor's are gone.
+func (r *Rule) Clear(row *event.Row) Change {
+	return Change{Op: Clear, Index: r.mapping.index, Version: row.Version, Row: row}
+}
+
+// Name returns the mapping's name.
+func (r *Rule) Name() string { return r.mapping.name }
+
+// A boundElement is an element applied to one definition of its table.
+type boundElement struct {
+	table   *event.Table
+	columns []int // the key's, of the anchor; else those that lead to it
+	id      []idPart
+	reads   []int // nil: all
+}
+
+func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.bounds[e]; b != nil && b.table == t {
+		return b, nil
+	}
+	b := &boundElement{table: t}
+	names := r.key
+	if e != r.anchor {
+		names = e.path[0].fromCols
+	}
+	for _, name := range names {
+		k, err := r.column(t, name)
+		if err != nil {
+			return nil, err
+		}
+		b.columns = append(b.columns, k)
+	}
+	if e == r.anchor {
+		var err error
+		if b.id, err = r.idParts(t); err != nil {
+			return nil, err
+		}
+	}
+	for i, c := range t.Columns {
+		if e.reads == nil || e.reads[strings.ToLower(c.Name)] {
+			b.reads = append(b.reads, i)
+		}
+	}
+	if r.bounds == nil {
+		r.bounds = make(map[*element]*boundElement)
+	}
+	r.bounds[e] = b
+	return b, nil
+}
+
+func (r *Rule) column(t *event.Table, name string) (int, error) {
+	k := t.Column(name)
+	if k < 0 {
+		return 0, &event.StopError{Reason: fmt.Sprintf("mapping %s: column %q is not in %s", r.src.mapping, name, t.Name), Fix: "change the SQL, or the table"}
+	}
+	return k, nil
+}
+
+// idParts says how the id is made of the anchor's columns.
+func (r *Rule) idParts(t *event.Table) ([]idPart, error) {
+	var out []idPart
+	for _, p := range r.id {
+		if p.isText {
+			out = append(out, idPart{text: p.text, column: -1})
+			continue
+		}
+		k, err := r.column(t, p.column.name)
+		if err != nil {
+			return nil, err
+		}
+		c := &t.Columns[k]
+		switch c.Type {
+		case event.Float, event.Double, event.JSON, event.Geometry, event.Vector, event.Enum, event.Set:
+			return nil, &event.StopError{Reason: fmt.Sprintf("mapping %s: column %s of %s is a %s and cannot be part of the id of a document that the server renders", r.src.mapping, c.Name, t.Name, strings.ToUpper(c.Type.String())),
+				Fix: "use the columns of a key"}
+		}
+		out = append(out, idPart{column: k, form: formOf(c), name: c.Name})
+	}
+	return out, nil
+}
+
+// same reports whether an update changed no column that the SQL reads.
+func (b *boundElement) same(row *event.Row) bool {
+	for _, i := range b.reads {
+		if !sameValue(row.Before[i], row.After[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameValue(a, b any) bool {
+	x, ok1 := a.([]byte)
+	y, ok2 := b.([]byte)
+	if ok1 && ok2 {
+		return bytes.Equal(x, y)
+	}
+	return ok1 == ok2 && a == b
+}
+
+func (r *Rule) touchKeys(b *boundElement, row *event.Row, t *Touched) {
+	for _, image := range [][]any{row.Before, row.After} {
+		if image == nil {
+			continue
+		}
+		key, err := b.key(image)
+		switch {
+		case err == nil:
+			if t.Keys == nil {
+				t.Keys = make(map[string]Key)
+			}
+			t.Keys[key.ID] = key
+		case row.Op == event.Delete || row.Op == event.Update && &image[0] == &row.Before[0]: // such a row had no document
+		case b.null(image):
+			t.Null = append(t.Null, Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, image), Version: row.Version, Row: row, Err: err})
+		default:
+			t.Bad = append(t.Bad, Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, image), Version: row.Version, Row: row, Err: err})
+		}
+	}
+}
+
+// null reports whether a column of the key is NULL.
+func (b *boundElement) null(image []any) bool {
+	return slices.ContainsFunc(b.columns, func(k int) bool { return image[k] == nil })
+}
+
+// key returns the key of an image of the anchor's table.
+func (b *boundElement) key(image []any) (Key, error) {
+	id, err := appendParts(nil, b.id, image)
+	if err != nil {
+		return Key{}, err
+	}
+	if err := checkID(id); err != nil {
+		return Key{}, err
+	}
+	k := Key{ID: string(id)}
+	for _, i := range b.columns {
+		literal, err := sqltext.Literal(b.table.Columns[i], image[i])
+		if err != nil {
+			return Key{}, err
+		}
+		k.Literals, k.values = append(k.Literals, literal), append(k.values, image[i])
+	}
+	return k, nil
+}
+
+func (r *Rule) touchLinks(i int, b *boundElement, row *event.Row, t *Touched) error {
+	for _, image := range [][]any{row.Before, row.After} {
+		if image == nil {
+			continue
+		}
+		var literals []string
+		for _, k := range b.columns {
+			if image[k] == nil {
+				break // NULL is equal to nothing
+			}
+			literal, err := sqltext.Literal(b.table.Columns[k], image[k])
+			if err != nil {
+				return err
+			}
+			literals = append(literals, literal)
+		}
+		if len(literals) < len(b.columns) {
+			continue
+		}
+		seen := fmt.Sprint(i, " ", strings.Join(literals, ","))
+		if t.linked[seen] {
+			continue
+		}
+		if t.linked == nil {
+			t.linked, t.Links = make(map[string]bool), make(map[int][][]string)
+		}
+		t.linked[seen] = true
+		t.Links[i] = append(t.Links[i], literals)
+	}
+	return nil
+}
+
+// Tables returns the tables that the SQL reads, each once.
+func (r *Rule) Tables() []event.TableName {
+	var out []event.TableName
+	for _, e := range r.elements {
+		if !slices.Contains(out, e.table) {
+			out = append(out, e.table)
+		}
+	}
+	return out
+}

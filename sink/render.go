@@ -1,0 +1,158 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"canalgo/backoff"
+	"canalgo/event"
+	"canalgo/mapping"
+)
+
+// A Renderer makes changes by asking the source's server what documents have become whose rows changed (design: rows at an ordinal).
+type Renderer interface {
+	// Render waits until the server shows the transactions gtids, and calls add with what the rows mean, some changes at a time.
+	// What add was given before an error is given again.
+	Render(ctx context.Context, rows []event.Row, gtids string, add func([]mapping.Change) error) error
+}
+
+// How much is rendered at once: a look-up costs little more for many documents than for one.
+const (
+	groupRows  = 2000
+	groupBytes = 4 << 20
+)
+
+// decoded is a batch with its rows.
+type decoded struct {
+	batch event.Batch
+	rows  []event.Row
+}
+
+// A group is batches that are rendered together: all that had come when the one before was done.
+type group struct {
+	rows  []event.Row
+	gtids event.GTIDSet
+	end   event.Position
+	seq   uint64 // of the last batch
+	bytes int
+}
+
+func (g *group) full() bool { return len(g.rows) >= groupRows || g.bytes >= groupBytes }
+
+func (g *group) put(d decoded) {
+	g.rows = append(g.rows, d.rows...)
+	g.gtids.Add(event.GTIDRun{First: d.batch.GTID, Last: d.batch.GTID.N})
+	g.end, g.seq, g.bytes = d.batch.End, d.batch.Seq, g.bytes+d.batch.Bytes
+}
+
+// followRendered is the data path of a mapping that the server renders: next, decode, gather, render, write.
+func (w *Worker) followRendered(ctx context.Context) error {
+	read := make(chan decoded)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(read)
+		return w.readAhead(ctx, read)
+	})
+	g.Go(func() error {
+		for {
+			one, ok, err := gather(ctx, read)
+			if err != nil || !ok {
+				return err
+			}
+			if err := w.render(ctx, one); err != nil {
+				return fmt.Errorf("render after %s: %w", one.end, err)
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// readAhead hands batch after batch to who gathers them.
+func (w *Worker) readAhead(ctx context.Context, read chan<- decoded) error {
+	for {
+		batch, err := w.Feed.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("next batch: %w", err)
+		}
+		w.progress.took(batch.End)
+		rows, err := w.Decoder.Decode(batch.Events)
+		if err != nil {
+			return fmt.Errorf("decode after %s: %w", batch.End, err)
+		}
+		w.progress.mapped()
+		w.progress.read.Add(uint64(len(rows)))
+		select {
+		case read <- decoded{batch, rows}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// gatherTime is how long a group waits for the next batch: the reader is about to hand it over, or there is none.
+const gatherTime = time.Millisecond
+
+// gather waits for a batch and takes what follows at once; ok is false at the feed's end.
+func gather(ctx context.Context, read <-chan decoded) (one group, ok bool, err error) {
+	select {
+	case d, more := <-read:
+		if !more {
+			return group{}, false, nil
+		}
+		one.put(d)
+	case <-ctx.Done():
+		return group{}, false, ctx.Err()
+	}
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	for !one.full() {
+		select {
+		case d, more := <-read:
+			if !more {
+				return one, true, nil
+			}
+			one.put(d)
+		case <-timer.C:
+			return one, true, nil
+		case <-ctx.Done():
+			return group{}, false, ctx.Err()
+		}
+	}
+	return one, true, nil
+}
+
+// render queues what a group means; it tries again while the source does not answer. This is the one retry loop of look-ups.
+func (w *Worker) render(ctx context.Context, one group) error {
+	w.progress.looks()
+	defer w.progress.looked()
+	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
+	for {
+		err := w.Renderer.Render(ctx, one.rows, one.gtids.String(), func(changes []mapping.Change) error {
+			w.progress.looked() // what is waited for now is the destination
+			defer w.progress.looks()
+			return w.write(ctx, changes, 0)
+		})
+		var stop *event.StopError
+		switch {
+		case err == nil:
+			return w.queue.add(ctx, nil, one.seq)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &stop):
+			return err
+		}
+		w.Log.Warn("look up again", "error", err)
+		w.progress.note(err)
+		if err := wait.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
