@@ -5,6 +5,7 @@ package integration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -393,4 +394,44 @@ func TestRefusedDocuments(t *testing.T) {
 		t.Error(err)
 	}
 	r.awaitReport("health", func(report status.Report) bool { return report.Healthy })
+}
+
+// A load dies with a request under way; the table is emptied, the documents are deleted, and then the request arrives: its documents
+// belong to no row, and are gone when the load is done.
+func TestTruncateBesideALoadThatDied(t *testing.T) {
+	r := newRig(t, "died", oracle.WorkloadConfig{}, "initial")
+	r.must(r.work.Fill(t.Context(), 3000))
+	r.proxy.DelayBulks(func(*http.Request) time.Duration { return 200 * time.Millisecond }) // so that the load is not done before it is killed
+	r.must(r.node.Start())
+	r.awaitReport("a chunk to be saved", func(report status.Report) bool {
+		for _, d := range report.Duties {
+			if d.Load != nil && d.Load.Rows > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	late := r.proxy.HoldBefore()
+	defer late.Release()
+	r.caught(late)
+	r.must(r.node.Kill())
+	r.proxy.DelayBulks(nil)
+	r.must(r.db.Exec("TRUNCATE TABLE died.acc"))
+	r.must(r.node.Start())
+	r.await("the documents to be deleted", func() error {
+		if !strings.Contains(r.node.LogTail(200), "table emptied, documents deleted") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	late.Release()
+	r.awaitReport("the load", func(report status.Report) bool {
+		for _, d := range report.Duties {
+			if d.Load != nil && d.Load.Phase == "done" {
+				return true
+			}
+		}
+		return false
+	})
+	r.equal()
 }

@@ -44,7 +44,7 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	}
 	progress := snapshot.Progress{First: state.First, LastKey: state.LastKey, Rows: state.Rows, Swept: state.Swept, Sweeping: state.Phase == cluster.LoadSweeping}
 	save := func(ctx context.Context, p snapshot.Progress) error {
-		next := cluster.LoadState{First: p.First, LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Phase: cluster.LoadCopying, Runs: state.Runs}
+		next := cluster.LoadState{First: max(p.First, n.sweepFloor(r.id.Mapping)), LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Phase: cluster.LoadCopying, Runs: state.Runs}
 		if p.Sweeping {
 			next.Phase = cluster.LoadSweeping
 		}
@@ -53,6 +53,10 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		}
 		state = &next
 		return nil
+	}
+	reader.Floor = func() event.Version { return n.sweepFloor(r.id.Mapping) }
+	if r.assignment.Epoch > 1 || state.Rows > 0 { // somebody was at it, and may have sent what has not arrived
+		reader.SweepAfter = time.Now().Add(stragglerTime)
 	}
 	err = reader.Load(ctx, progress, save)
 	var higher *snapshot.HigherError
@@ -69,6 +73,34 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	}
 	r.log.Info("load done", "rows", done.Rows, "swept", done.Swept)
 	return n.quarantine(stream).Cleared(ctx, done.First)
+}
+
+// stragglerTime is how long what a process has sent may be under way after its end.
+const stragglerTime = 10 * time.Second
+
+// sweepFloor returns the newest version below which this node has cleared a mapping's documents.
+func (n *Node) sweepFloor(mapping string) event.Version {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cleared[mapping]
+}
+
+// raiseSweep notes that all documents of a stream's mapping below a version were deleted, for the load that may be under way.
+func (n *Node) raiseSweep(ctx context.Context, stream cluster.DutyID, before event.Version) error {
+	n.mu.Lock()
+	n.cleared[stream.Mapping] = max(n.cleared[stream.Mapping], before)
+	n.mu.Unlock()
+	id := cluster.DutyID{Source: stream.Source, Mapping: stream.Mapping, Kind: cluster.Load}
+	d := n.View().Duties[id]
+	if d.Load == nil || d.Load.Phase == cluster.LoadDone || d.Load.First == 0 || d.Load.First >= before {
+		return nil
+	}
+	next := *d.Load
+	next.First = before
+	if err := n.propose(ctx, cluster.SaveLoad{Duty: id, Epoch: d.Assignment.Epoch, Load: next}); err != nil {
+		return fmt.Errorf("save load: %w", err)
+	}
+	return nil
 }
 
 // reads notes what the load reads with.

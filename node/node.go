@@ -188,7 +188,8 @@ type Node struct {
 	mu      sync.Mutex
 	sources map[string]*sourceRun // while this node leads
 	duties  map[cluster.DutyID]*dutyRun
-	gates   map[string]*sink.Gate // by mapping
+	gates   map[string]*sink.Gate    // by mapping
+	cleared map[string]event.Version // by mapping
 	asides  map[cluster.DutyID]*quarantine
 	clients map[string]*client // by source
 	sinks   map[string]*openSink
@@ -221,7 +222,7 @@ func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), run: newRun(), tell: make(chan struct{}, 1), asked: make(chan asked),
 		sources: make(map[string]*sourceRun), duties: make(map[cluster.DutyID]*dutyRun),
-		gates: make(map[string]*sink.Gate), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
+		gates: make(map[string]*sink.Gate), cleared: make(map[string]event.Version), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
 	n.draining, n.drain = context.WithCancel(context.Background())
 	return n, nil
 }

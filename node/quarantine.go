@@ -188,6 +188,15 @@ func (n *Node) keeper(r *dutyRun, m Mapping) *keeper {
 	return &keeper{quarantine: n.quarantine(streamOf(r.id)), r: r, limit: m.MaxQuarantine()}
 }
 
+// Cleared implements sink.Quarantine. What an earlier process of the mapping's load has sent and has not arrived yet may be of rows
+// that are gone now: the sweep at the load's end must delete it.
+func (k *keeper) Cleared(ctx context.Context, before event.Version) error {
+	if err := k.n.raiseSweep(ctx, k.stream, before); err != nil {
+		return err
+	}
+	return k.quarantine.Cleared(ctx, before)
+}
+
 // SetAside implements sink.Keeper.
 func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
 	entries := make([]cluster.Quarantined, len(refusals))

@@ -80,9 +80,13 @@ type Reader struct {
 	Newest   func() (event.Version, bool) // as sink.Feed
 	Keeper   sink.Keeper
 	Gate     *sink.Gate
-	Locks    bool // the server has no GTIDs: lock the rows that are read
-	Limits   sink.Limits
-	Log      hclog.Logger
+	// Floor returns the version below which the stream has deleted all documents meanwhile, and SweepAfter says when the sweep may begin:
+	// what was sent earlier for rows that are gone has arrived by then.
+	Floor      func() event.Version
+	SweepAfter time.Time
+	Locks      bool // the server has no GTIDs: lock the rows that are read
+	Limits     sink.Limits
+	Log        hclog.Logger
 
 	steps steps
 }
@@ -134,6 +138,16 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 	clearer, ok := r.Sink.(sink.Clearer)
 	if !ok {
 		return nil
+	}
+	timer := time.NewTimer(time.Until(r.SweepAfter))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if r.Floor != nil {
+		p.First = max(p.First, r.Floor())
 	}
 	// What is older than the first chunk belongs to no row.
 	index := ""
