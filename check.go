@@ -251,8 +251,11 @@ func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping, ta
 func (c *checker) misfits(what string, m *mapping.Mapping, table *event.Table, mappings []byte) error {
 	misfits, err := m.Misfits(table, mappings)
 	for _, misfit := range misfits {
-		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": field " + misfit.Field, OK: !misfit.Always, Warn: !misfit.Always, Detail: misfit.Reason,
-			Fix: "leave the column out, or make the index anew: canalgo gives one that it creates types which refuse nothing"})
+		fix := "leave the column out, or make the index anew: canalgo gives one that it creates types which refuse nothing"
+		if misfit.Settings != "" {
+			fix = fmt.Sprintf("say with %s, in the mapping's fields.%s, what is written instead; or %s", misfit.Settings, misfit.Field, fix)
+		}
+		c.out.Lines = append(c.out.Lines, cli.CheckLine{What: what + ": field " + misfit.Field, OK: !misfit.Always, Warn: !misfit.Always, Detail: misfit.Reason, Fix: fix})
 	}
 	return err
 }

@@ -27,8 +27,9 @@ func Lookup(name string) *Set { return sets[name] }
 // Names returns the names of all sets, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(sets)) }
 
-// Text returns UTF-8, which can share b's memory: b must not be changed any more. ok is false when b is not text of the set. Bytes
-// of utf8mb4 and utf8mb3 are handed on without a look, because whoever writes a text has to check it in any case.
+// Text returns UTF-8, which can share b's memory: b must not be changed any more. ok is false when b is not text of the set; text is
+// then what stands before the first byte that is none. Bytes of utf8mb4 and utf8mb3 are handed on without a look, because whoever
+// writes a text has to check it in any case.
 func (s *Set) Text(b []byte) (text string, ok bool) { return s.decode(b) }
 
 // OneCode reports whether each character of a text has one code only, so that the server makes the same bytes of it again.
@@ -71,14 +72,14 @@ func allSets() map[string]*Set {
 // bytes it has, which may be more than there are.
 func wide(unit int, character func(b []byte) (rune, int)) func([]byte) (string, bool) {
 	return func(b []byte) (string, bool) {
-		if len(b)%unit != 0 {
-			return "", false
-		}
 		out := make([]byte, 0, len(b))
 		for len(b) > 0 {
+			if len(b) < unit {
+				return shared(out), false
+			}
 			r, n := character(b)
 			if n > len(b) || !utf8.ValidRune(r) {
-				return "", false
+				return shared(out), false
 			}
 			out = utf8.AppendRune(out, r)
 			b = b[n:]

@@ -145,7 +145,7 @@ func (t *table) text(b []byte) (string, bool) {
 	for len(b) > 0 {
 		r, n := t.next(b)
 		if r == none {
-			return "", false
+			return shared(out), false
 		}
 		out = utf8.AppendRune(out, r)
 		b = b[n:]

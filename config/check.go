@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"canalgo/event"
@@ -69,14 +70,31 @@ func (c *checker) check() {
 // itself reports what a section says of itself: each error begins with its key.
 func (c *checker) itself(section Section, at ...string) {
 	for _, err := range section.Validate() {
-		key, text, ok := strings.Cut(err.Error(), ": ")
-		if !ok || strings.ContainsAny(key, " \"") {
-			c.wrong(at, "%s", err)
-			continue
-		}
-		name, _, _ := strings.Cut(key, "[")
-		c.report(finding{key: slices.Concat(at, strings.Split(name, ".")), entry: strings.TrimPrefix(key, name), text: text})
+		key, entry, text := cutKey(err.Error())
+		c.report(finding{key: slices.Concat(at, key), entry: entry, text: text})
 	}
+}
+
+const keyPart = `(?:[\w-]+|"(?:[^"\\]|\\.)*")`
+
+var (
+	keyAtStart = regexp.MustCompile(`^(` + keyPart + `(?:\.` + keyPart + `)*)(\[\d+\])?: `)
+	onePart    = regexp.MustCompile(keyPart)
+)
+
+// cutKey takes the key off the start of a message, fields."a.b".type or tables[2], and its entry. Without one, all is text.
+func cutKey(message string) (key []string, entry, text string) {
+	found := keyAtStart.FindStringSubmatch(message)
+	if found == nil {
+		return nil, "", message
+	}
+	for _, part := range onePart.FindAllString(found[1], -1) {
+		if unquoted, err := strconv.Unquote(part); err == nil {
+			part = unquoted
+		}
+		key = append(key, part)
+	}
+	return key, found[2], message[len(found[0]):]
 }
 
 // sql checks that the SQL of a mapping can be read; whether its tables are there is the server's to say.
@@ -91,11 +109,11 @@ func (c *checker) sql(name string, m Mapping) {
 		return
 	}
 	found := finding{key: []string{"mapping", name, "sql"}, text: strings.TrimPrefix(err.Error(), "mapping "+name+": ")}
-	if text, ok := strings.CutPrefix(found.text, "skips: "); ok {
-		found.key[2], found.text = "skips", text
-	}
 	var place *mapping.SQLError
-	if errors.As(err, &place) {
+	if !errors.As(err, &place) {
+		key, _, text := cutKey(found.text)
+		found.key, found.text = slices.Concat(found.key[:2], key), text
+	} else {
 		found.sqlLine, found.sqlColumn, found.text = place.Line, place.Column, place.Reason
 		if place.Near != "" {
 			found.text = fmt.Sprintf("near %q: %s", place.Near, place.Reason)

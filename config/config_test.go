@@ -231,3 +231,55 @@ func TestDiff(t *testing.T) {
 		t.Errorf("removed: got %q, %v", got, err)
 	}
 }
+
+// TestFieldsOfAMapping: groups whose names the user gives are read, replicated and compared as all keys are.
+func TestFieldsOfAMapping(t *testing.T) {
+	key := []byte("cluster secret")
+	with := func(more string) cluster.Config {
+		t.Helper()
+		file, mistakes := parse(t, good+more)
+		if len(mistakes) > 0 {
+			t.Fatal(mistakes)
+		}
+		replicated, err := file.ToCluster(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.FromCluster(key, replicated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got.Mappings, file.Mappings) {
+			t.Errorf("replicated %+v, want %+v", got.Mappings, file.Mappings)
+		}
+		return replicated
+	}
+	none, one, two := with(""), with("\n[mapping.orders.fields.name]\non_invalid = \"clip\"\n"), with("\n[mapping.orders.fields]\nname = { on_invalid = \"null\", type = \"keyword\" }\n")
+	if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte("fields")) {
+		t.Errorf("settings of no fields are replicated: %s", none.Mappings["orders"].Spec.Settings)
+	}
+	for _, c := range []struct {
+		a, b cluster.Config
+		want []string
+	}{
+		{none, one, []string{`mapping.orders.fields.name.on_invalid: "" becomes "clip"`}},
+		{one, none, []string{`mapping.orders.fields.name.on_invalid: "clip" becomes ""`}},
+		{one, two, []string{`mapping.orders.fields.name.type: "" becomes "keyword"`, `mapping.orders.fields.name.on_invalid: "clip" becomes "null"`}},
+		{two, two, nil},
+	} {
+		if got, err := config.Diff(key, c.a, c.b); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("got %q, %v\nwant %q", got, err, c.want)
+		}
+	}
+	for more, want := range map[string]string{
+		"\n[mapping.orders.fields.name]\nx = 1": `c.toml:24:5: mapping.orders.fields.name.x: unknown key; known are`,
+	} {
+		if _, mistakes := parse(t, good+more); len(mistakes) != 1 || !strings.HasPrefix(mistakes[0], want) {
+			t.Errorf("%q: got %q, want %s", more, mistakes, want)
+		}
+	}
+	if _, mistakes := parse(t, strings.Replace(good, `sink = "es"`, `sink = "es"`+"\nfields = 1", 1)); len(mistakes) != 1 ||
+		!strings.Contains(mistakes[0], "mapping.orders.fields: want a group of keys for each name, for example fields.NAME.type = ") {
+		t.Errorf("got %q", mistakes)
+	}
+}

@@ -117,6 +117,10 @@ func compareGroup(add func(text string), at string, before, after reflect.Value)
 			compareGroup(add, key, was.value, is.value)
 			continue
 		}
+		if isNamed(was.value) {
+			compareNamed(add, key, was.value, is.value)
+			continue
+		}
 		if reflect.DeepEqual(was.value.Interface(), is.value.Interface()) {
 			continue
 		}
@@ -125,6 +129,26 @@ func compareGroup(add func(text string), at string, before, after reflect.Value)
 			text = fmt.Sprintf("%s: %s becomes %s", key, old, now)
 		}
 		add(text)
+	}
+}
+
+// compareNamed compares maps of groups. One that is not there is as one that says nothing.
+func compareNamed(add func(text string), at string, before, after reflect.Value) {
+	group := func(m, name reflect.Value) reflect.Value {
+		g := reflect.New(m.Type().Elem()).Elem()
+		if found := m.MapIndex(name); found.IsValid() {
+			g.Set(found)
+		}
+		return g
+	}
+	names := map[string]bool{}
+	for _, m := range []reflect.Value{before, after} {
+		for _, name := range m.MapKeys() {
+			names[name.String()] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		compareGroup(add, at+"."+path(name), group(before, reflect.ValueOf(name)), group(after, reflect.ValueOf(name)))
 	}
 }
 

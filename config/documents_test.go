@@ -27,6 +27,8 @@ func keys(t reflect.Type, prefix string) []string {
 		case key == "":
 		case f.Type.Kind() == reflect.Struct && !text:
 			list = append(list, keys(f.Type, prefix+key+".")...)
+		case f.Type.Kind() == reflect.Map:
+			list = append(list, keys(f.Type.Elem(), prefix+key+".")...)
 		default:
 			list = append(list, prefix+key)
 		}
@@ -74,7 +76,7 @@ func TestDocumentHasEveryKey(t *testing.T) {
 		for _, line := range strings.Split(text, "\n") {
 			name, ok := strings.CutPrefix(line, "| `")
 			name, _, _ = strings.Cut(name, "`")
-			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && name != "type" {
+			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && !slices.Contains(keys(s.section, ""), "fields."+name) && name != "type" {
 				t.Errorf("%s: %s is no key", s.document, name)
 			}
 		}
@@ -87,7 +89,7 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range sections {
-		text := part(t, string(data), s.example, "\n[sink", "\n[node", "\n[mapping")
+		text := part(t, string(data), s.example, "\n[sink", "\n[node", "\n[mapping.orders]")
 		for _, key := range keys(s.section, "") {
 			if !strings.Contains(text, "\n"+key[strings.LastIndexByte(key, '.')+1:]+" = ") {
 				t.Errorf("%s: no %s", s.example, key)
@@ -112,7 +114,8 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 			"log":    {Type: "logger", Settings: &log},
 		},
 		Mappings: map[string]config.Mapping{"orders": {
-			Source: orders.Source, Sink: orders.Sink, Config: mapping.Config{SQL: orders.SQL, Index: orders.Index},
+			Source: orders.Source, Sink: orders.Sink,
+			Config: mapping.Config{SQL: orders.SQL, Index: orders.Index, Fields: map[string]mapping.FieldConfig{"price": {}}},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {

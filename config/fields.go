@@ -50,6 +50,11 @@ func isGroup(v reflect.Value) bool {
 	return v.Kind() == reflect.Struct && !text
 }
 
+// isNamed reports whether a value is a map of groups, by names that the user gives.
+func isNamed(v reflect.Value) bool {
+	return v.Kind() == reflect.Map && v.Type().Elem().Kind() == reflect.Struct
+}
+
 // decode fills the struct that target points to from a table. Each thing that is wrong goes to wrong, with its key below the table.
 func decode(table map[string]any, target any, wrong func(key []string, text string)) {
 	decodeGroup(table, reflect.ValueOf(target).Elem(), nil, wrong)
@@ -78,9 +83,38 @@ func decodeGroup(table map[string]any, target reflect.Value, at []string, wrong 
 			decodeGroup(group, f, key, wrong)
 			continue
 		}
+		if isNamed(f) {
+			decodeNamed(value, f, key, wrong)
+			continue
+		}
 		if err := assign(f, value); err != nil {
 			wrong(key, err.Error())
 		}
+	}
+}
+
+// decodeNamed fills a map of groups.
+func decodeNamed(value any, target reflect.Value, at []string, wrong func(key []string, text string)) {
+	name := at[len(at)-1]
+	groups, ok := value.(map[string]any)
+	if !ok {
+		wrong(at, "want a group of keys for each name, for example "+name+".NAME."+fields(reflect.New(target.Type().Elem()).Elem())[0].key+" = …")
+		return
+	}
+	if len(groups) == 0 {
+		return
+	}
+	target.Set(reflect.MakeMap(target.Type()))
+	for one, value := range groups {
+		key := append(at[:len(at):len(at)], one)
+		table, ok := value.(map[string]any)
+		if !ok {
+			wrong(key, "want a group of keys, got "+show(value))
+			continue
+		}
+		group := reflect.New(target.Type().Elem()).Elem()
+		decodeGroup(table, group, key, wrong)
+		target.SetMapIndex(reflect.ValueOf(one), group)
 	}
 }
 
@@ -264,6 +298,22 @@ func encodeGroup(v reflect.Value, prefix string, secrets map[string]secret.Value
 		default:
 			if f.value.Kind() == reflect.Slice && f.value.Len() == 0 {
 				value = []any{} // not null
+			}
+			if isNamed(f.value) {
+				groups := map[string]any{}
+				for _, name := range f.value.MapKeys() {
+					group := reflect.New(f.value.Type().Elem()).Elem()
+					group.Set(f.value.MapIndex(name))
+					encoded, err := encodeGroup(group, prefix+f.key+"."+name.String()+".", secrets)
+					if err != nil {
+						return nil, err
+					}
+					groups[name.String()] = encoded
+				}
+				if len(groups) > 0 { // without any, a version that does not know the key can read the section
+					table[f.key] = groups
+				}
+				continue
 			}
 			if !isGroup(f.value) {
 				table[f.key] = value

@@ -23,11 +23,12 @@ type binding struct {
 
 // A field is one name of the document.
 type field struct {
-	prefix []byte // `{"name":`, or `,"name":` behind the first
-	name   string
-	column int
-	form   form
-	source *event.Column
+	prefix  []byte // `{"name":`, or `,"name":` behind the first
+	name    string
+	column  int
+	form    form
+	choices choices
+	source  *event.Column
 }
 
 // An idPart is a column of the document's id, or text between columns.
@@ -171,6 +172,9 @@ func (b *binder) expand() ([]item, error) {
 			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
 		}
 	}
+	if key, reason := b.m.badField(seen); reason != "" {
+		return nil, b.stop(key+": "+reason, "take it out")
+	}
 	return items, nil
 }
 
@@ -224,7 +228,11 @@ func (b *binder) encoder(it item, i int, first bool) (field, error) {
 	if err != nil {
 		return field{}, b.stopAt(it.at, fmt.Sprintf("the name %q cannot stand in a document: %v", it.name, err), "give the column an alias")
 	}
-	return field{prefix: append(prefix, ':'), name: it.name, column: i, form: formOf(c), source: c}, nil
+	choices, err := b.choices(it, c)
+	if err != nil {
+		return field{}, err
+	}
+	return field{prefix: append(prefix, ':'), name: it.name, column: i, form: formOf(c), choices: choices, source: c}, nil
 }
 
 // badFieldName says why Elasticsearch refuses a field of that name, or "".

@@ -29,13 +29,16 @@ type Mapping struct {
 	index string
 	id    string // the name in the select list that becomes the document's id
 	skips map[string]bool
-	aside int // how many documents may be set aside
-	items []item
-	where predicate // nil without
-	rule  *Rule     // when the server renders the documents; then items and where are not used
+	// settings are those of fields, by name.
+	settings map[string]FieldConfig
+	aside    int // how many documents may be set aside
+	items    []item
+	where    predicate // nil without
+	rule     *Rule     // when the server renders the documents; then items and where are not used
 
 	bound    atomic.Pointer[binding] // for the definition that was met last
 	nulled   atomic.Uint64
+	clipped  atomic.Uint64
 	bodySize atomic.Int64 // mean size of a body, to allocate the right amount
 }
 
@@ -68,7 +71,7 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{},
+	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
 		aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for _, skip := range cfg.Skips {
 		m.skips[skip] = true
@@ -139,8 +142,11 @@ func (m *Mapping) Index() string { return m.index }
 // Filters reports whether the mapping has a WHERE.
 func (m *Mapping) Filters() bool { return m.where != nil }
 
-// Nulled returns how many zero, partial and impossible dates were written as null.
+// Nulled returns how many values were written as null that are not NULL: dates of no calendar, and what the settings of fields say.
 func (m *Mapping) Nulled() uint64 { return m.nulled.Load() }
+
+// Clipped returns how many values were clipped, as the settings of their fields say.
+func (m *Mapping) Clipped() uint64 { return m.clipped.Load() }
 
 // MaxQuarantine returns how many documents of the mapping may be set aside.
 func (m *Mapping) MaxQuarantine() int { return m.aside }
@@ -309,7 +315,7 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 	return m.checkSkips(seen, wildcard)
 }
 
-// checkSkips finds skips that skip nothing. What * gives is known only with the table's definition.
+// checkSkips finds skips that skip nothing, and settings of fields that are not there. What * gives is known only with the table's definition.
 func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 	if wildcard {
 		return nil
@@ -318,6 +324,9 @@ func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 		if !seen[skip] {
 			return &configError{mapping: m.name, err: errors.New("skips: " + skip + " is not a name in the select list")}
 		}
+	}
+	if key, reason := m.badField(seen); reason != "" {
+		return &configError{mapping: m.name, err: errors.New(key + ": " + reason)}
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ type Config struct {
 	Index string   `toml:"_index" json:"_index"`                   // where the documents go
 	ID    string   `toml:"_id" json:"_id,omitempty"`               // the name in the select list that becomes the document's id; "_id" when empty
 	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
+	// Fields says how single fields are written, by their names in the document.
+	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
 	// Quarantine is how many documents may be set aside before the mapping stops; 0 stands for defaultQuarantine.
 	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
@@ -53,7 +55,7 @@ func (c Config) Validate() []error {
 			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
 		}
 	}
-	return errs
+	return append(errs, c.validateFields()...)
 }
 
 // badIndexName says why Elasticsearch would refuse an index of that name, or "".

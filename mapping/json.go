@@ -17,7 +17,7 @@ func appendString(dst []byte, s string) ([]byte, error) {
 	dst = append(dst, '"')
 	dst, ok := appendEscaped(dst, s)
 	if !ok {
-		return dst[:start], errors.New("invalid UTF-8")
+		return dst[:start], errNoUTF8
 	}
 	return append(dst, '"'), nil
 }

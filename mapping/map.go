@@ -72,7 +72,7 @@ type writer struct {
 	scratch []byte
 	bytes   int // of all bodies
 	bodies  int
-	nulled  uint64
+	changed changed
 }
 
 // row adds what an Insert, Update or Delete means.
@@ -153,13 +153,12 @@ func (w *writer) body(b *binding, row []any) ([]byte, error) {
 		}
 		w.free = make([]byte, 0, max(512, (w.rows-w.bodies)*(mean+mean/8)))
 	}
-	body, nulled, err := b.appendBody(w.free, row)
+	body, err := b.appendBody(w.free, row, &w.changed)
 	if err != nil {
 		return nil, err
 	}
 	w.bodies++
 	w.bytes += len(body)
-	w.nulled += uint64(nulled)
 	if cap(body) == cap(w.free) {
 		w.free = body[len(body):]
 	} else {
@@ -188,8 +187,9 @@ func (w *writer) finish() []Change {
 	if w.bodies > 0 {
 		w.m.bodySize.Store(int64(w.bytes / w.bodies))
 	}
-	if w.nulled > 0 {
-		w.m.nulled.Add(w.nulled)
+	if w.changed != (changed{}) {
+		w.m.nulled.Add(w.changed.nulled)
+		w.m.clipped.Add(w.changed.clipped)
 	}
 	return w.changes
 }

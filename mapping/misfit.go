@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"canalgo/event"
@@ -14,6 +15,8 @@ type Misfit struct {
 	Field  string
 	Reason string
 	Always bool // every value is refused, not only some
+	// Settings are those of the field that would have something else written instead; "" when none would.
+	Settings string
 }
 
 // An indexField is what an index says of a field, and an object's fields in it.
@@ -38,19 +41,17 @@ func (m *Mapping) Misfits(t *event.Table, mappings []byte) ([]Misfit, error) {
 	}
 	var all []Misfit
 	for _, f := range b.fields {
-		if reason, always := root.misfit(f.name, f.source, false); reason != "" {
-			kind := f.source.Type.String()
-			if f.source.Unsigned {
-				kind += " unsigned"
-			}
-			all = append(all, Misfit{f.name, fmt.Sprintf("%s; column %s is %s", reason, f.source.Name, kind), always})
+		if found := root.misfit(f.name, &f, false); found != nil {
+			found.Field = f.name
+			found.Reason += fmt.Sprintf("; column %s is %s", f.source.Name, strings.ToLower(typeName(f.source)))
+			all = append(all, *found)
 		}
 	}
 	return all, nil
 }
 
-// misfit says why the field of that name below an object does not take a column, or "". strict is what the object inherits.
-func (in indexField) misfit(name string, c *event.Column, strict bool) (reason string, always bool) {
+// misfit says why the field of that name below an object does not take what is written, or nil. strict is what the object inherits.
+func (in indexField) misfit(name string, f *field, strict bool) *Misfit {
 	if in.Dynamic != nil {
 		strict = in.Dynamic == "strict"
 	}
@@ -58,13 +59,13 @@ func (in indexField) misfit(name string, c *event.Column, strict bool) (reason s
 	next, ok := in.Properties[head]
 	switch {
 	case !ok && strict:
-		return "the index takes only fields that its mappings name (dynamic is strict), and they do not name this one", true
+		return &Misfit{Reason: "the index takes only fields that its mappings name (dynamic is strict), and they do not name this one", Always: true}
 	case !ok, next.Enabled != nil && !*next.Enabled:
-		return "", false
+		return nil
 	case deeper:
-		return next.misfit(tail, c, strict)
+		return next.misfit(tail, f, strict)
 	}
-	return next.refuses(c)
+	return next.refuses(f)
 }
 
 // integers are the numeric types that take a part of all numbers.
@@ -77,38 +78,54 @@ var integers = map[string]struct {
 	"long":    {math.MinInt64, math.MaxInt64, "-9223372036854775808 to 9223372036854775807"}, "unsigned_long": {0, math.MaxUint64, "0 to 18446744073709551615"},
 }
 
-// refuses says which values of a column a field of this type refuses.
-func (in indexField) refuses(c *event.Column) (reason string, always bool) {
+// refuses says what of a field's values this type refuses.
+func (in indexField) refuses(f *field) *Misfit {
 	kind := in.Type
 	if kind == "" {
 		kind = "object"
 	}
 	if in.Ignore == true || in.Ignore == "true" {
-		return "", false
+		return nil
 	}
-	values := shapeOf(c)
+	some := func(settings, format string, args ...any) *Misfit {
+		return &Misfit{Reason: fmt.Sprintf("the index has "+format, args...), Settings: settings}
+	}
+	always := func(format string, args ...any) *Misfit {
+		return &Misfit{Reason: fmt.Sprintf("the index has "+format, args...), Always: true}
+	}
+	values := shapeOf(f.source)
 	isObject, isDate := kind == "object" || kind == "nested" || kind == "flattened", kind == "date" || kind == "date_nanos"
 	limits, isInteger := integers[kind]
 	isNumber := isInteger || kind == "float" || kind == "half_float" || kind == "double" || kind == "scaled_float"
 	switch {
 	case values == objectShape && !isObject:
-		return fmt.Sprintf("the index has %s, which takes no objects", kind), false
+		return some("", "%s, which takes no objects", kind)
 	case values != objectShape && isObject:
-		return fmt.Sprintf("the index has %s, which takes only objects", kind), true
+		return always("%s, which takes only objects", kind)
 	case isInteger && values == numberShape:
-		if low, high := rangeOf(c); low < limits.low || high > limits.high {
-			return fmt.Sprintf("the index has %s: numbers other than %s would be refused", kind, limits.text), false
+		if low, high := f.numbers(); low < limits.low || high > limits.high {
+			settings := ""
+			if slices.Contains(fieldTypes, kind) {
+				settings = fmt.Sprintf("type = %q and on_overflow", kind)
+			}
+			return some(settings, "%s: numbers other than %s would be refused", kind, limits.text)
 		}
-	case isNumber && (values == textShape || values == dateShape):
-		return fmt.Sprintf("the index has %s: text that is no number would be refused", kind), values == dateShape
+	case isNumber && values == dateShape:
+		return always("%s: text that is no number would be refused", kind)
+	case isNumber && values == textShape:
+		return some("", "%s: text that is no number would be refused", kind)
 	case kind == "boolean":
-		return "the index has boolean, which takes only true and false", true
+		return always("boolean, which takes only true and false")
 	case isDate && values == dateShape && in.Format != "" && !strings.Contains(in.Format, "date_optional_time"):
-		return fmt.Sprintf("the index has %s of the format %q; documents have 2026-01-02T03:04:05, so it needs strict_date_optional_time", kind, in.Format), true
+		return always("%s of the format %q; documents have 2026-01-02T03:04:05, so it needs strict_date_optional_time", kind, in.Format)
+	case isDate && values == dateShape && f.choices.invalid == asString:
+		return some(`another on_invalid`, "%s: dates of no calendar, which are written as text, would be refused", kind)
+	case kind == "date_nanos" && values == dateShape && f.source.Type != event.Timestamp && (f.choices.limit == nil || f.choices.overflow == asString):
+		return some(`type = "date_nanos" and on_overflow`, "date_nanos: years before 1970 and after 2262 would be refused")
 	case isDate && values == textShape:
-		return fmt.Sprintf("the index has %s: text that is no date would be refused", kind), false
+		return some("", "%s: text that is no date would be refused", kind)
 	}
-	return "", false
+	return nil
 }
 
 // The shapes of a column's values in a document.
@@ -131,6 +148,15 @@ func shapeOf(c *event.Column) shape {
 		return objectShape
 	}
 	return textShape
+}
+
+// numbers returns the least and the largest number that is written into the field.
+func (f *field) numbers() (low, high float64) {
+	low, high = rangeOf(f.source)
+	if own, ok := integers[f.choices.kind]; ok && f.choices.limit != nil && f.choices.overflow != asString {
+		low, high = max(low, own.low), min(high, own.high)
+	}
+	return low, high
 }
 
 // rangeOf returns the least and the largest number of a column, infinite when that depends on the value.

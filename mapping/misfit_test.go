@@ -31,7 +31,35 @@ func TestMisfits(t *testing.T) {
 		}
 		check(t, c.name, misfits, c.want)
 	}
-	misfits, err := m.Misfits(table, []byte(`{"dynamic":"strict","properties":{"n":{"type":"long"},"u":{"type":"keyword"},"d":{"type":"keyword"},"s":{"type":"text"},"j":{"type":"object"},"f":{"type":"float"},"o":{"dynamic":"true","properties":{}}}}`))
+	table.Columns = append(table.Columns, event.Column{Name: "z", Type: event.Timestamp})
+	m = compile(t, mapping.Config{SQL: "select id _id, id as n, u, u as w, d, at, z from t", Fields: map[string]mapping.FieldConfig{
+		"n": {Type: "byte", OnOverflow: "clip"}, "u": {OnOverflow: "null"}, "w": {OnOverflow: "string"}, "d": {Type: "long", OnOverflow: "string", Decimal: "string"}, "at": {OnInvalid: "string"}}})
+	for _, c := range []struct {
+		name, properties string
+		want             []string
+	}{
+		{"what is clipped fits", `"n":{"type":"byte"},"u":{"type":"long"},"d":{"type":"keyword"},"at":{"type":"keyword"},"z":{"type":"date_nanos"}`, nil},
+		{"what is text does not", `"u":{"type":"integer"},"w":{"type":"long"},"d":{"type":"integer"},"at":{"type":"date_nanos"}`, []string{"u some -2147483648 to", "w some numbers other than", "d some numbers other than", "at some dates of no calendar"}},
+		{"what is ignored does", `"d":{"type":"long","ignore_malformed":true},"at":{"type":"date","ignore_malformed":true}`, nil},
+	} {
+		misfits, err := m.Misfits(table, []byte(`{"properties":{`+c.properties+`}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, c.name, misfits, c.want)
+	}
+	m = compile(t, mapping.Config{SQL: "select id _id, id as n, u, d, s, at, j, f, s as `o.p` from t"})
+	misfits, err := m.Misfits(table, []byte(`{"properties":{"n":{"type":"short"},"at":{"type":"date_nanos"},"u":{"type":"long"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "settings", misfits, []string{"n some -32768 to 32767", "u some -9223372036854775808 to", "at some years before 1970"})
+	for i, want := range []string{`type = "short" and on_overflow`, `type = "long" and on_overflow`, `type = "date_nanos" and on_overflow`} {
+		if misfits[i].Settings != want {
+			t.Errorf("settings: got %q, want %q", misfits[i].Settings, want)
+		}
+	}
+	misfits, err = m.Misfits(table, []byte(`{"dynamic":"strict","properties":{"n":{"type":"long"},"u":{"type":"keyword"},"d":{"type":"keyword"},"s":{"type":"text"},"j":{"type":"object"},"f":{"type":"float"},"o":{"dynamic":"true","properties":{}}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

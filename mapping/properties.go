@@ -29,7 +29,7 @@ type property struct {
 func properties(fields []field) string {
 	var list []property
 	for _, f := range fields {
-		list = append(list, property{f.name, indexType(f.source)})
+		list = append(list, property{f.name, f.indexType()})
 	}
 	return nest(list)
 }
@@ -70,7 +70,33 @@ const (
 	// unsignedType holds all of 64 bits: what is above a long is found as a keyword, and not refused.
 	unsignedType = `{"type":"long","ignore_malformed":true,"fields":{"keyword":{"type":"keyword"}}}`
 	opaqueType   = `{"type":"object","enabled":false}`
+	nanosType    = `{"type":"date_nanos","format":"strict_date_optional_time"}`
+	// digitsType keeps all digits of a DECIMAL and is ordered by the sub-field.
+	digitsType = `{"type":"keyword","fields":{"double":{"type":"double"}}}`
+	// besides is what a type gets that has to take text, too, which is found as a keyword.
+	besides = `,"ignore_malformed":true,"fields":{"keyword":{"type":"keyword"}}}`
 )
+
+// indexType returns the type that a created index gives the field: one that refuses nothing of what is written.
+func (f *field) indexType() string {
+	body := indexType(f.source)
+	switch kind := f.choices.kind; {
+	case kind == "text":
+		body = textType
+	case kind == "date":
+		body = dateType
+	case kind == "date_nanos":
+		body = nanosType
+	case kind != "":
+		body = `{"type":"` + kind + `"}`
+	case f.choices.quoted:
+		body = digitsType
+	}
+	if (f.choices.overflow == asString || f.choices.invalid == asString) && f.choices.kind != "keyword" {
+		body = strings.TrimSuffix(body, "}") + besides
+	}
+	return body
+}
 
 // indexType returns the type that a created index gives a column's values: one that refuses no value of the column.
 func indexType(c *event.Column) string {
@@ -105,7 +131,7 @@ func indexType(c *event.Column) string {
 		case c.Length <= 15: // a double gives back 15 digits
 			return simple("double")
 		}
-		return `{"type":"keyword","fields":{"double":{"type":"double"}}}`
+		return digitsType
 	case event.Float:
 		return simple("float")
 	case event.Double:
@@ -114,7 +140,7 @@ func indexType(c *event.Column) string {
 		return dateType
 	case event.Timestamp:
 		if c.Length > 3 {
-			return `{"type":"date_nanos","format":"strict_date_optional_time"}`
+			return nanosType
 		}
 		return dateType
 	case event.Time, event.Enum, event.Set:

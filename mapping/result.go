@@ -97,6 +97,9 @@ func (b *binder) bindResult() (*binding, error) {
 			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
 		}
 	}
+	if key, reason := b.m.badField(seen); reason != "" {
+		return nil, b.stop(key+": "+reason, "take it out")
+	}
 	for _, p := range r.id {
 		if p.isText {
 			out.id = append(out.id, idPart{text: p.text, column: -1})

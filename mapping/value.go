@@ -3,7 +3,6 @@ package mapping
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -62,32 +61,22 @@ func formOf(c *event.Column) form {
 	return textForm
 }
 
-// appendBody appends the document of an image. nulled counts the dates that were written as null.
-func (b *binding) appendBody(dst []byte, row []any) (body []byte, nulled int, err error) {
+// appendBody appends the document of an image.
+func (b *binding) appendBody(dst []byte, row []any, count *changed) (body []byte, err error) {
 	if len(b.fields) == 0 {
-		return append(dst, "{}"...), 0, nil
+		return append(dst, "{}"...), nil
 	}
 	for i := range b.fields {
 		f := &b.fields[i]
 		dst = append(dst, f.prefix...)
-		v := row[f.column]
-		if v == nil {
-			dst = append(dst, "null"...)
-			continue
-		}
-		dst, err = f.form.appendValue(dst, v)
-		switch {
-		case err == errNoDate:
-			dst = append(dst, "null"...)
-			nulled++
-		case err != nil:
-			return nil, 0, fmt.Errorf("column %s: %w", f.source.Name, err)
+		if dst, err = f.append(dst, row[f.column], count); err != nil {
+			return nil, fmt.Errorf("column %s: %w", f.source.Name, err)
 		}
 	}
-	return append(dst, '}'), nulled, nil
+	return append(dst, '}'), nil
 }
 
-// appendValue appends a value that is not NULL as JSON. errNoDate: it is a date that no calendar has; nothing was appended.
+// appendValue appends a value that is not NULL as JSON. An invalidError says that it is none of its type.
 func (f form) appendValue(dst []byte, v any) ([]byte, error) {
 	switch f {
 	case integerForm, yearForm:
@@ -134,8 +123,16 @@ func (f form) appendValue(dst []byte, v any) ([]byte, error) {
 	return dst, unexpected(v)
 }
 
-// errNoText says that a text column holds what is no text.
-var errNoText = errors.New("holds bytes that are not text of its character set")
+// An invalidError says that a value is none of its column's type.
+type invalidError string
+
+func (e invalidError) Error() string { return string(e) }
+
+const (
+	errNoText = invalidError("holds bytes that are not text of its character set")
+	errNoUTF8 = invalidError("invalid UTF-8")
+	errNoDate = invalidError("holds a date that no calendar has")
+)
 
 func unexpected(v any) error { return fmt.Errorf("a value of the unexpected type %T", v) }
 
@@ -158,7 +155,7 @@ func (f form) appendKey(dst []byte, v any) ([]byte, error) {
 	case textForm, dateForm, dateTimeForm, timestampForm:
 		if s, ok := v.(string); ok {
 			if !utf8.ValidString(s) {
-				return dst, errors.New("invalid UTF-8")
+				return dst, errNoUTF8
 			}
 			return append(dst, s...), nil
 		}
@@ -213,7 +210,7 @@ func appendFloat(dst []byte, v any) ([]byte, error) {
 
 func appendShortest(dst []byte, v float64, bits int) ([]byte, error) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return dst, fmt.Errorf("%v is not a number that JSON can hold", v)
+		return dst, invalidError(fmt.Sprintf("%v is not a number that JSON can hold", v))
 	}
 	format := byte('f')
 	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
@@ -244,10 +241,7 @@ func appendDecimal(dst []byte, s string) ([]byte, error) {
 	return append(dst, s...), nil
 }
 
-// errNoDate says that a date is zero, partial or of no calendar.
-var errNoDate = errors.New("not a date")
-
-// appendDate appends "2024-02-29" or "2024-02-29T23:59:59.120", with a Z behind a TIMESTAMP.
+// appendDate appends "2024-02-29" or "2024-02-29T23:59:59.120", with a Z behind a TIMESTAMP. errNoDate: it is zero, partial or impossible.
 func appendDate(dst []byte, s string, utc bool) ([]byte, error) {
 	const day = len("2024-02-29")
 	if len(s) < day || s[4] != '-' || s[7] != '-' || len(s) > day && (len(s) < len("2024-02-29 23:59:59") || s[day] != ' ') {

@@ -119,8 +119,9 @@ type Mapping interface {
 	Columns(*event.Table) ([]int, error)
 	// IndexBody returns the body with which an index for its documents is created.
 	IndexBody(*event.Table) (json.RawMessage, error)
-	// Nulled counts the zero and impossible dates that became null.
+	// Nulled and Clipped count values that are null in the document, or were cut, and are not so in the row.
 	Nulled() uint64
+	Clipped() uint64
 	// MaxQuarantine is how many of its documents may be set aside.
 	MaxQuarantine() int
 }

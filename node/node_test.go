@@ -257,6 +257,7 @@ func (rule) Bind(*event.Table) error                         { return nil }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
 func (rule) Nulled() uint64                                  { return 0 }
+func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
 
 // destination implements node.Sink and node.Indexer.

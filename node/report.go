@@ -314,7 +314,7 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 		}
 	}
 	if r.mapping != nil {
-		out.Counters.NulledDates = r.mapping.Nulled()
+		out.Counters.NulledValues, out.Counters.ClippedValues = r.mapping.Nulled(), r.mapping.Clipped()
 		out.QuarantineLimit = r.mapping.MaxQuarantine()
 	}
 	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older

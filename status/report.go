@@ -184,13 +184,14 @@ type Duty struct {
 
 // Counters count what a duty did since it came to its node, or its configuration changed.
 type Counters struct {
-	Read        uint64 `json:"read"`         // rows
-	Applied     uint64 `json:"applied"`      // documents that the destination confirmed
-	Older       uint64 `json:"older"`        // documents refused as older than what is there, or written again at their version
-	SetAside    uint64 `json:"set_aside"`    // documents
-	Retries     uint64 `json:"retries"`      // requests sent again
-	NulledDates uint64 `json:"nulled_dates"` // zero dates written as null
-	InFlight    int    `json:"in_flight"`    // requests now on the way
+	Read          uint64 `json:"read"`           // rows
+	Applied       uint64 `json:"applied"`        // documents that the destination confirmed
+	Older         uint64 `json:"older"`          // documents refused as older than what is there, or written again at their version
+	SetAside      uint64 `json:"set_aside"`      // documents
+	Retries       uint64 `json:"retries"`        // requests sent again
+	NulledValues  uint64 `json:"nulled_values"`  // written as null: dates of no calendar, and what on_overflow and on_invalid say
+	ClippedValues uint64 `json:"clipped_values"` // by on_overflow and on_invalid
+	InFlight      int    `json:"in_flight"`      // requests now on the way
 }
 
 // Load is how far a load has come.
