@@ -1,4 +1,4 @@
-// Package component installs and starts real MySQL and Elasticsearch servers for tests, the demo and benchmarks, and makes
+// Package component installs and starts real MySQL, MariaDB and Elasticsearch servers for tests, the demo and benchmarks, and makes
 // networks of several hosts that can be cut.
 //
 // Nothing needs to be on the machine but Go, a JDK, Maven and apt. An install goes into a cache folder outside the
@@ -6,7 +6,7 @@
 // has done it before. Servers listen on loopback ports that were free when they were first started and keep them over
 // restarts. They write only below the folder that they are given, and die with the process that started them.
 //
-// To have both by hand, with their addresses printed, until the interrupt key is pressed:
+// To have MySQL and Elasticsearch by hand, with their addresses printed, until the interrupt key is pressed:
 //
 //	go run ./integration/component/cmd install   # only fills the cache
 //	go run ./integration/component/cmd up        # -dir keeps the data there, else it is thrown away
@@ -41,9 +41,12 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "canalgo"), nil
 }
 
-// Install makes sure that both servers are in the cache, and ip where the machine has none.
+// Install makes sure that all servers are in the cache, and ip where the machine has none.
 func Install(ctx context.Context) error {
 	if _, err := installMySQL(ctx); err != nil {
+		return err
+	}
+	if _, err := installMariaDB(ctx); err != nil {
 		return err
 	}
 	if _, err := installElasticsearch(ctx); err != nil {

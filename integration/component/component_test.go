@@ -68,6 +68,43 @@ func TestMySQLKeepsDataAndPort(t *testing.T) {
 	}
 }
 
+func TestMariaDBKeepsDataAndPort(t *testing.T) {
+	m, err := component.StartMariaDB(starting(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Kill() })
+	if err := m.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY, s TEXT)", "INSERT INTO d.t VALUES (1, 'ä😀')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(starting(t)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := m.ConnectAs(starting(t), component.CanalgoUser, component.CanalgoPassword)
+	if err != nil {
+		t.Fatalf("connect as canalgo: %v", err)
+	}
+	defer c.Close()
+	r, err := c.Execute("SELECT s, @@binlog_format, @@binlog_row_metadata, SUBSTRING_INDEX(VERSION(), '.', 2) FROM d.t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"ä😀", "ROW", "FULL", "10.11"} {
+		if got, _ := r.GetString(0, i); got != want {
+			t.Errorf("column %d: %q, want %q", i, got, want)
+		}
+	}
+	if _, err := c.Execute("SHOW MASTER STATUS"); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Execute("INSERT INTO d.t VALUES (2, '')"); err == nil {
+		t.Error("canalgo may write")
+	}
+}
+
 func TestMySQLPause(t *testing.T) {
 	m, err := component.StartMySQL(starting(t), t.TempDir())
 	if err != nil {

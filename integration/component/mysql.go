@@ -18,7 +18,7 @@ import (
 	"canalgo/integration/process"
 )
 
-// MySQL is one server with its data folder. Its methods may be called from several goroutines.
+// MySQL is one server, a MySQL or a MariaDB, with its data folder. Its methods may be called from several goroutines.
 type MySQL struct {
 	Dir    string // holds data, log and socket
 	Port   int    // on 127.0.0.1, the same over restarts
@@ -35,6 +35,14 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 	if err != nil {
 		return nil, err
 	}
+	return startServer(ctx, "mysqld", install, dir, func(root, data string) []string {
+		return append(mysqldArgs(root, data), "--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--innodb-redo-log-capacity=1G")
+	}, args)
+}
+
+// startServer starts the server of an install on a copy of its template below dir, or on the data that dir has. command runs it on
+// a data folder.
+func startServer(ctx context.Context, name, install, dir string, command func(root, data string) []string, args []string) (*MySQL, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -43,7 +51,7 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("start mysql: %w", err)
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	data := filepath.Join(dir, "data")
 	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
@@ -52,16 +60,14 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 		}
 	}
 	m := &MySQL{Dir: dir, Port: port, Socket: socketPath(dir, port)}
-	argv := append(mysqldArgs(filepath.Join(install, "root"), data),
-		"--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+m.Socket, "--mysqlx=OFF",
+	argv := append(command(filepath.Join(install, "root"), data),
+		"--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+m.Socket,
 		"--pid-file="+filepath.Join(dir, "mysqld.pid"), "--secure-file-priv=", "--skip-name-resolve",
-		"--server-id=1", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
-		"--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=512M", "--innodb-redo-log-capacity=1G",
-		"--max-allowed-packet=1G")
+		"--server-id=1", "--log-bin=binlog", "--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=512M", "--max-allowed-packet=1G")
 	argv = append(argv, args...)
 	m.process = process.Process{
-		Name:    "mysqld",
-		Log:     filepath.Join(dir, "mysqld.log"),
+		Name:    name,
+		Log:     filepath.Join(dir, name+".log"),
 		Command: func() *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
 		Ready: func(ctx context.Context) error {
 			c, err := m.ConnectAs(ctx, "root", "")

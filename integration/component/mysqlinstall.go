@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,17 +28,8 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.* TO 'canalgo'@'%';
 // server runs with the loader and libraries that came along. Beside them lies template, an initialized data folder.
 func installMySQL(ctx context.Context) (string, error) {
 	return installOnce(ctx, mysqlRelease, func(ctx context.Context, dir string) error {
-		debs, err := downloadDebs(ctx, filepath.Join(dir, "apt"), "mysql-server-core", "mysql-client-core")
+		root, err := unpackDebs(ctx, dir, "sid", "mysql-server-core", "mysql-client-core")
 		if err != nil {
-			return err
-		}
-		root := filepath.Join(dir, "root")
-		for _, deb := range debs {
-			if _, err := run(ctx, "dpkg", "-x", deb, root); err != nil {
-				return err
-			}
-		}
-		if err := os.RemoveAll(filepath.Join(dir, "apt")); err != nil {
 			return err
 		}
 		accounts := filepath.Join(dir, "accounts.sql")
@@ -54,8 +46,24 @@ func installMySQL(ctx context.Context) (string, error) {
 	})
 }
 
-// downloadDebs fetches packages of sid, with all that they need, from the mirror that the machine already uses.
-func downloadDebs(ctx context.Context, dir string, packages ...string) ([]string, error) {
+// unpackDebs unpacks packages of one of Debian's suites, with all that they need, into a folder below dir, and returns its name.
+func unpackDebs(ctx context.Context, dir, suite string, packages ...string) (root string, err error) {
+	apt := filepath.Join(dir, "apt")
+	debs, err := downloadDebs(ctx, apt, suite, packages...)
+	if err != nil {
+		return "", err
+	}
+	root = filepath.Join(dir, "root")
+	for _, deb := range debs {
+		if _, err := run(ctx, "dpkg", "-x", deb, root); err != nil {
+			return "", err
+		}
+	}
+	return root, os.RemoveAll(apt)
+}
+
+// downloadDebs fetches packages of a suite, with all that they need, from the mirror that the machine already uses.
+func downloadDebs(ctx context.Context, dir, suite string, packages ...string) ([]string, error) {
 	mirror, err := debianMirror(ctx)
 	if err != nil {
 		return nil, err
@@ -65,7 +73,7 @@ func downloadDebs(ctx context.Context, dir string, packages ...string) ([]string
 			return nil, err
 		}
 	}
-	source := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s sid main\n", mirror)
+	source := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, suite)
 	if err := os.WriteFile(filepath.Join(dir, "etc/sources.list"), []byte(source), 0o644); err != nil {
 		return nil, err
 	}
@@ -128,8 +136,14 @@ func debianMirror(ctx context.Context) (string, error) {
 // run runs a program and returns its standard output; an error carries what it printed. The program does not outlive us:
 // it would go on in a folder that the next installer clears.
 func run(ctx context.Context, name string, args ...string) (string, error) {
+	return runWith(ctx, nil, name, args...)
+}
+
+// runWith is run with a standard input.
+func runWith(ctx context.Context, input io.Reader, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	cmd.Stdin = input
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
