@@ -21,6 +21,9 @@ func collationNames(id uint64) (set, collation string) {
 		cut := len(name) - len("_ai_ci")
 		return "utf8mb4", "utf8mb4_" + name[:cut] + "_0900" + name[cut:]
 	}
+	if set, collation, ok := mariadbCollation(id); ok {
+		return set, collation
+	}
 	if id < 1<<31 {
 		if c, err := parser.GetCollationByID(int(id)); err == nil {
 			return mb3(c.CharsetName), mb3(c.Name)

@@ -31,6 +31,7 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 	}
 	defer conn.Close()
 	c := checker{conn: conn, identity: identity}
+	c.replica, _ = s.replicaID("check", identity.ServerID)
 	c.server()
 	c.grants()
 	c.settings()
@@ -59,6 +60,7 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 type checker struct {
 	conn     *client.Conn
 	identity Identity
+	replica  uint32 // the id to register with
 	findings []Finding
 }
 
@@ -80,7 +82,15 @@ func (c *checker) is(name, have, want, why string) {
 		c.ok(name, want)
 		return
 	}
-	c.wrong(name, fmt.Sprintf("is %q: %s", have, why), fmt.Sprintf("SET PERSIST %s = %s", name, quoteText(want)))
+	c.wrong(name, fmt.Sprintf("is %q: %s", have, why), c.set(name, quoteText(want)))
+}
+
+// set is the statement that sets a variable for good.
+func (c *checker) set(name, value string) string {
+	if c.identity.MariaDB { // it has no SET PERSIST
+		return fmt.Sprintf("SET GLOBAL %s = %s, and the same in the server's my.cnf", name, value)
+	}
+	return fmt.Sprintf("SET PERSIST %s = %s", name, value)
 }
 
 func quoteText(text string) string {
@@ -88,6 +98,10 @@ func quoteText(text string) string {
 }
 
 func (c *checker) server() {
+	if c.identity.MariaDB {
+		c.ok("server", fmt.Sprintf("%s, known as %s", c.identity.Version, c.identity.ServerUUID))
+		return
+	}
 	detail := fmt.Sprintf("MySQL %s, server_uuid %s", c.identity.Version, c.identity.ServerUUID)
 	if !atLeast(c.identity.Version, 8, 0) {
 		c.wrong("server", detail, "use a MySQL server, 8.0 or later")
@@ -105,9 +119,9 @@ func (c *checker) grants() {
 			user = quoteText(name[:at]) + "@" + quoteText(name[at+1:])
 		}
 	}
-	try := func(privilege, statement string) {
-		_, err := c.conn.Execute(statement)
-		if refused := (*mysql.MyError)(nil); errors.As(err, &refused) && refused.Code == mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR {
+	try := func(privilege string, err error) {
+		refused := (*mysql.MyError)(nil)
+		if errors.As(err, &refused) && (refused.Code == mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR || refused.Code == mysql.ER_ACCESS_DENIED_ERROR) {
 			c.wrong("grant "+privilege, "missing", "GRANT "+privilege+" ON *.* TO "+user)
 			return
 		}
@@ -117,12 +131,19 @@ func (c *checker) grants() {
 		}
 		c.ok("grant "+privilege, "given")
 	}
-	try("REPLICATION CLIENT", statusStatement(c.identity.Version))
+	_, err := c.conn.Execute(statusStatement(c.identity.Version))
+	if c.identity.MariaDB {
+		try("BINLOG MONITOR", err)
+		try("REPLICATION SLAVE", register(c.conn, c.replica)) // its list of replicas wants another privilege
+		return
+	}
+	try("REPLICATION CLIENT", err)
 	replicas := "SHOW REPLICAS"
 	if !atLeast(c.identity.Version, 8, 1) { // 8.0.22 renamed it; 8.0 keeps the old name
 		replicas = "SHOW SLAVE HOSTS"
 	}
-	try("REPLICATION SLAVE", replicas)
+	_, err = c.conn.Execute(replicas)
+	try("REPLICATION SLAVE", err)
 }
 
 func (c *checker) settings() {
@@ -138,7 +159,9 @@ func (c *checker) settings() {
 	c.is("binlog_row_image", i.RowImage, "FULL", "rows lack columns")
 	c.is("binlog_row_metadata", i.RowMetadata, "FULL", "rows come without the names of their columns")
 	c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
-	if i.GTIDs() {
+	if i.MariaDB {
+		c.ok("GTIDs", "every transaction has one")
+	} else if i.GTIDs() {
 		c.ok("gtid_mode", "ON")
 	} else {
 		c.warn("gtid_mode", "is "+i.GTIDMode+": loads lock the rows that they read, and no other server can take over",
@@ -149,12 +172,12 @@ func (c *checker) settings() {
 		c.ok("binlog_expire_logs_seconds", "0: binary logs are kept for ever")
 	case i.Retention < leastRetention:
 		c.wrong("binlog_expire_logs_seconds", fmt.Sprintf("binary logs are kept for %s only: a longer outage loses the position", i.Retention),
-			"SET PERSIST binlog_expire_logs_seconds = 604800")
+			c.set("binlog_expire_logs_seconds", "604800"))
 	default:
 		c.ok("binlog_expire_logs_seconds", fmt.Sprintf("binary logs are kept for %s", i.Retention))
 	}
 	c.filters()
-	c.replica()
+	c.follows()
 }
 
 // filters looks for databases whose changes the server leaves out of its log.
@@ -173,10 +196,10 @@ func (c *checker) filters() {
 	}
 }
 
-// replica checks that a server that replicates from another one logs what it gets.
-func (c *checker) replica() {
+// follows checks that a server that replicates from another one logs what it gets.
+func (c *checker) follows() {
 	statement := "SHOW REPLICA STATUS"
-	if !atLeast(c.identity.Version, 8, 1) {
+	if !c.identity.MariaDB && !atLeast(c.identity.Version, 8, 1) {
 		statement = "SHOW SLAVE STATUS"
 	}
 	r, err := c.conn.Execute(statement)

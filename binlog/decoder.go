@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"canalgo/event"
@@ -110,8 +111,12 @@ func (d *Decoder) describe(raw []byte) error {
 	}
 	parser := replication.NewBinlogParser()
 	parser.SetRowsEventDecodeFunc(d.decodeRows)
-	if _, err := parser.Parse(raw); err != nil {
+	parsed, err := parser.Parse(raw)
+	if err != nil {
 		return stopf("", "format description: malformed: %v", err)
+	}
+	if isMariaDB(parsed.Event.(*replication.FormatDescriptionEvent).ServerVersion) {
+		parser.SetFlavor(mysql.MariaDBFlavor) // it gives spatial columns a character set in its table maps
 	}
 	d.parser, d.format, d.maps = parser, raw, make(map[uint64]*layout)
 	return nil
@@ -180,6 +185,13 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 		row.Op = event.Delete
 	default:
 		row.Op = event.Update
+	}
+	switch readHeader(d.source.Raw).kind {
+	case typeWriteRowsCompressed, typeUpdateRowsCompressed, typeDeleteRowsCompressed:
+		if data, err = inflate(data[pos:]); err != nil {
+			return err
+		}
+		pos = 0
 	}
 	r := &d.reader
 	r.begin(l, data, pos)

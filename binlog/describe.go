@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,7 +66,11 @@ func describe(conn *client.Conn, name event.TableName) (*event.Table, error) {
 	if len(r.Values) == 0 {
 		return nil, noTable(conn, name)
 	}
-	if kind, _ := r.GetString(0, 0); kind != "BASE TABLE" {
+	switch kind, _ := r.GetString(0, 0); kind {
+	case "BASE TABLE":
+	case "SYSTEM VERSIONED":
+		return nil, stopf("map a table without system versioning", "the log has rows of the history of %s, too, and does not say which they are", name)
+	default:
 		return nil, stopf("map the table that it reads", "%s is a %s; only tables have row events", name, strings.ToLower(kind))
 	}
 	t := &event.Table{}
@@ -129,6 +134,9 @@ var typesByName = map[string]event.Type{
 func describeColumn(c *event.Column, kind, definition, set, collation string, octets, precision, scale, fraction int) error {
 	if c.Type = typesByName[kind]; c.Type == 0 {
 		return fmt.Errorf("the type %s is not known", kind)
+	}
+	if strings.HasSuffix(definition, "COMPRESSED*/") { // MariaDB's
+		return errors.New("COMPRESSED columns are not handled")
 	}
 	switch c.Type {
 	case event.TinyInt, event.SmallInt, event.MediumInt, event.Int, event.BigInt, event.Float, event.Double:

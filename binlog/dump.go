@@ -60,20 +60,27 @@ func (s *Source) openDump(ctx context.Context, stream string, from event.Positio
 	id, replica := s.replicaID(stream, identity.ServerID)
 	heartbeat := time.Duration(s.cfg.Heartbeat).Nanoseconds()
 	// Both spellings: 8.0.26 renamed them. NONE is about what comes before the first format description.
-	if _, err := conn.Execute(fmt.Sprintf("SET @source_binlog_checksum = 'NONE', @master_binlog_checksum = 'NONE', "+
+	prepare := fmt.Sprintf("SET @source_binlog_checksum = 'NONE', @master_binlog_checksum = 'NONE', "+
 		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%s', @slave_uuid = '%s'",
-		heartbeat, heartbeat, replica, replica)); err != nil {
+		heartbeat, heartbeat, replica, replica)
+	if identity.MariaDB {
+		prepare += ", @mariadb_slave_capability = 4" // its own events, as they are
+		if from.File == "" {
+			prepare += ", @slave_connect_state = '" + from.GTIDs + "', @slave_gtid_strict_mode = 0"
+		}
+	}
+	if _, err := conn.Execute(prepare); err != nil {
 		return nil, fmt.Errorf("prepare the dump: %w", err)
 	}
-	conn.ResetSequence()
-	if err := conn.WritePacket(registerCommand(id)); err != nil {
+	if err := register(conn, id); err != nil {
 		return nil, fmt.Errorf("register: %w", err)
 	}
-	if _, err := conn.ReadOKPacket(); err != nil {
-		return nil, fmt.Errorf("register: %w", err)
+	flags := uint16(useHeartbeatV2)
+	if identity.MariaDB {
+		flags = 0 // the same bit asks it for the texts of statements
 	}
-	command := fileDumpCommand(id, from)
-	if from.File == "" {
+	command := fileDumpCommand(id, from, flags)
+	if from.File == "" && !identity.MariaDB {
 		set, err := event.ParseGTIDSet(from.GTIDs)
 		if err != nil {
 			return nil, err
@@ -100,6 +107,9 @@ func (s *Source) checkPosition(ctx context.Context, conn *client.Conn, identity 
 	}
 	if err := checkFile(conn, from); err != nil {
 		return err
+	}
+	if identity.MariaDB {
+		return s.checkPlace(ctx, identity.ServerUUID, from)
 	}
 	if !identity.GTIDs() || from.GTIDs == "" {
 		return nil
@@ -139,6 +149,16 @@ func (s *Source) replicaID(stream string, sourceID uint32) (uint32, uuid.UUID) {
 	return id, replica
 }
 
+// register makes the server list the connection as a replica.
+func register(conn *client.Conn, id uint32) error {
+	conn.ResetSequence()
+	if err := conn.WritePacket(registerCommand(id)); err != nil {
+		return err
+	}
+	_, err := conn.ReadOKPacket()
+	return err
+}
+
 // registerCommand makes the stream visible in SHOW REPLICAS:
 //
 //	command:u8 | server_id:u32 | host | user | password: length:u8 and bytes each | port:u16 | rank:u32 | source_id:u32
@@ -155,14 +175,14 @@ func registerCommand(id uint32) []byte {
 //	command:u8 | offset:u32 | flags:u16 | server_id:u32 | file
 //
 // Behind 4 GiB the whole file has to be asked for.
-func fileDumpCommand(id uint32, from event.Position) []byte {
+func fileDumpCommand(id uint32, from event.Position, flags uint16) []byte {
 	offset := uint32(firstEvent)
 	if from.Offset == uint64(uint32(from.Offset)) {
 		offset = uint32(from.Offset)
 	}
 	b := append(make([]byte, 4), mysql.COM_BINLOG_DUMP)
 	b = binary.LittleEndian.AppendUint32(b, offset)
-	b = binary.LittleEndian.AppendUint16(b, useHeartbeatV2)
+	b = binary.LittleEndian.AppendUint16(b, flags)
 	b = binary.LittleEndian.AppendUint32(b, id)
 	return append(b, from.File...)
 }
@@ -281,10 +301,10 @@ func dumpError(err error) error {
 	text := server.Message
 	has := func(part string) bool { return strings.Contains(text, part) }
 	switch {
-	case has("Could not find first log file name"), has("purged required binary logs"):
+	case has("Could not find first log file name"), has("purged required binary logs"), has("binlog files have been purged"):
 		return fmt.Errorf("%w: %s", ErrPurged, text)
 	// A position was the end of an event once: where the server finds none, the log is another one.
-	case has("more GTIDs than the"), has("> file size"), has("impossible position"), has("bogus data in log event"):
+	case has("more GTIDs than the"), has("> file size"), has("impossible position"), has("bogus data in log event"), has("which is not in the master's binlog"):
 		return fmt.Errorf("%w: %s", ErrReset, text)
 	}
 	return fmt.Errorf("read the binary log: %w", err) // among them a log that was reset: connecting again tells

@@ -37,6 +37,17 @@ const (
 	typeTransactionPayload = 40
 	typeHeartbeatV2        = 41
 	typeTaggedGTID         = 42
+
+	// MariaDB's own
+	typeAnnotateRows         = 160
+	typeBinlogCheckpoint     = 161
+	typeMariaDBGTID          = 162
+	typeGTIDList             = 163
+	typeStartEncryption      = 164
+	typeQueryCompressed      = 165
+	typeWriteRowsCompressed  = 166 // version 1, as the next two
+	typeUpdateRowsCompressed = 167
+	typeDeleteRowsCompressed = 168
 )
 
 const (
@@ -72,7 +83,8 @@ func readHeader(raw []byte) header {
 
 // isRows reports whether an event of that type changes rows.
 func isRows(kind byte) bool {
-	return kind >= typeWriteRows && kind <= typeDeleteRows || kind >= typeWriteRowsV1 && kind <= typeDeleteRowsV1 || kind == typePartialUpdateRows
+	return kind >= typeWriteRows && kind <= typeDeleteRows || kind >= typeWriteRowsV1 && kind <= typeDeleteRowsV1 ||
+		kind == typePartialUpdateRows || kind >= typeWriteRowsCompressed && kind <= typeDeleteRowsCompressed
 }
 
 // tableID reads the id that heads the body of table maps and rows events.

@@ -14,9 +14,10 @@ import (
 
 // Identity is who a server is, and the settings that matter here. What it does not know is empty.
 type Identity struct {
-	ServerUUID string
+	ServerUUID string // MariaDB has none: see mariadbServer
 	ServerID   uint32
-	Version    string // "9.7.4"
+	Version    string // "9.7.4", "10.11.18-MariaDB"
+	MariaDB    bool
 	LogBin     bool
 	GTIDMode   string // "ON", "OFF", "ON_PERMISSIVE", "OFF_PERMISSIVE"
 	Executed   event.GTIDSet
@@ -51,7 +52,7 @@ func (s *Source) Identify(ctx context.Context) (Identity, error) {
 // variables are read by SHOW, because a server that does not have one of them leaves it out instead of failing.
 const variables = `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_id', 'log_bin', 'gtid_mode', 'binlog_format',
  'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'log_replica_updates', 'log_slave_updates',
- 'binlog_expire_logs_seconds', 'lower_case_table_names', 'innodb_native_foreign_keys')`
+ 'binlog_expire_logs_seconds', 'lower_case_table_names', 'innodb_native_foreign_keys', 'hostname', 'port')`
 
 func identify(conn *client.Conn) (Identity, error) {
 	r, err := conn.Execute(variables)
@@ -66,15 +67,15 @@ func identify(conn *client.Conn) (Identity, error) {
 	}
 	on := func(name string) bool { return v[name] == "ON" || v[name] == "1" }
 	number := func(name string) uint64 { n, _ := strconv.ParseUint(v[name], 10, 64); return n }
-	identity := Identity{ServerUUID: v["server_uuid"], ServerID: uint32(number("server_id")), Version: conn.GetServerVersion(),
+	identity := Identity{ServerUUID: v["server_uuid"], ServerID: uint32(number("server_id")), Version: serverVersion(conn),
 		LogBin: on("log_bin"), GTIDMode: v["gtid_mode"], BinlogFormat: v["binlog_format"], RowImage: v["binlog_row_image"],
 		RowMetadata: v["binlog_row_metadata"], RowValueOptions: v["binlog_row_value_options"],
 		LogReplicaUpdates: on("log_replica_updates") || on("log_slave_updates"),
 		Retention:         time.Duration(number("binlog_expire_logs_seconds")) * time.Second,
 		LowerCaseNames:    number("lower_case_table_names") != 0,
 		CascadesLogged:    v["innodb_native_foreign_keys"] == "OFF"}
-	if strings.Contains(identity.Version, "MariaDB") {
-		return Identity{}, &event.StopError{Reason: "this is " + identity.Version, Fix: "use a MySQL server, 8.0 or later"}
+	if isMariaDB(identity.Version) {
+		return identifyMariaDB(conn, identity, v["hostname"], v["port"])
 	}
 	if identity.ServerUUID == "" {
 		return Identity{}, &event.StopError{Reason: "the server has no server_uuid; it is " + identity.Version, Fix: "use a MySQL server, 8.0 or later"}
@@ -92,14 +93,28 @@ func identify(conn *client.Conn) (Identity, error) {
 	return identity, nil
 }
 
+// serverVersion is what the server says of itself, without the number that MariaDB puts before it for old replicas.
+func serverVersion(conn *client.Conn) string {
+	return strings.TrimPrefix(conn.GetServerVersion(), "5.5.5-")
+}
+
+// scalar returns the one value that a query gives; NULL is "".
+func scalar(conn *client.Conn, query string, args ...any) (string, error) {
+	r, err := conn.Execute(query, args...)
+	if err != nil {
+		return "", err
+	}
+	return r.GetString(0, 0)
+}
+
 // parseGTIDs parses a set as the server prints it, with newlines.
 func parseGTIDs(text string) (event.GTIDSet, error) {
 	return event.ParseGTIDSet(strings.NewReplacer("\n", "", " ", "").Replace(text))
 }
 
-// statusStatement returns the statement that tells the end of the log: it was renamed in 8.2 and the old one removed in 8.4.
+// statusStatement returns the statement that tells the end of the log: MySQL renamed it in 8.2 and removed the old one in 8.4.
 func statusStatement(version string) string {
-	if atLeast(version, 8, 2) {
+	if !isMariaDB(version) && atLeast(version, 8, 2) {
 		return "SHOW BINARY LOG STATUS"
 	}
 	return "SHOW MASTER STATUS"
@@ -122,7 +137,15 @@ func atLeast(version string, major, minor int) bool {
 
 // logEnd returns the end of the log and the GTIDs executed, which may lack some that stand before the end.
 func logEnd(conn *client.Conn) (event.Position, error) {
-	r, err := conn.Execute(statusStatement(conn.GetServerVersion()))
+	version := serverVersion(conn)
+	executed := ""
+	if isMariaDB(version) { // its status does not tell; asked for before the end, as MySQL's set may lack some
+		var err error
+		if executed, err = scalar(conn, "SELECT @@GLOBAL.gtid_binlog_pos"); err != nil {
+			return event.Position{}, fmt.Errorf("read the server's GTIDs: %w", err)
+		}
+	}
+	r, err := conn.Execute(statusStatement(version))
 	if err != nil {
 		return event.Position{}, fmt.Errorf("read the end of the binary log: %w", err)
 	}
@@ -131,7 +154,9 @@ func logEnd(conn *client.Conn) (event.Position, error) {
 	}
 	file, _ := r.GetStringByName(0, "File")
 	offset, _ := r.GetUintByName(0, "Position")
-	executed, _ := r.GetStringByName(0, "Executed_Gtid_Set")
+	if !isMariaDB(version) {
+		executed, _ = r.GetStringByName(0, "Executed_Gtid_Set")
+	}
 	gtids, err := parseGTIDs(executed)
 	if err != nil {
 		return event.Position{}, err

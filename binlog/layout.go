@@ -1,6 +1,7 @@
 package binlog
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -129,6 +130,12 @@ func textCollations(m *replication.TableMapEvent) map[int]uint64 {
 	return ids
 }
 
+// The types of MariaDB's COMPRESSED columns.
+const (
+	typeBlobCompressed    = 140
+	typeVarcharCompressed = 141
+)
+
 // fillType fills in what type and meta of a table map say; character sets, signs and labels come from elsewhere.
 func fillType(c *event.Column, s *columnLayout, kind byte, meta uint16) error {
 	high, low := int(meta>>8), int(meta&0xff)
@@ -182,6 +189,10 @@ func fillType(c *event.Column, s *columnLayout, kind byte, meta uint16) error {
 		c.Type, s.store, s.size = event.Vector, storeBytes, low
 	case mysql.MYSQL_TYPE_JSON:
 		c.Type, s.store, s.size = event.JSON, storeJSON, low
+	case mysql.MYSQL_TYPE_TIMESTAMP, mysql.MYSQL_TYPE_DATETIME, mysql.MYSQL_TYPE_TIME:
+		return errors.New("a time is stored in the format before MySQL 5.6; ALTER TABLE ... FORCE with mysql56_temporal_format=ON stores it anew")
+	case typeBlobCompressed, typeVarcharCompressed:
+		return errors.New("COMPRESSED columns are not handled")
 	default:
 		return fmt.Errorf("the type %d of the table map is not known", kind)
 	}

@@ -19,18 +19,16 @@ import (
 // executedPatience bounds how long Select waits for a GTID set.
 const executedPatience = 30 * time.Second
 
-// Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its values as
-// event.Row has them, columns saying what they are. The slice is row's to keep.
-func (s *Source) Select(ctx context.Context, serverUUID, gtids, query string, columns []event.Column, row func([]any) error) error {
-	session, err := s.Session(ctx, serverUUID)
+// Select waits until the server shows the transactions before at, if that has GTIDs, runs the query and calls row with each row, its
+// values as event.Row has them, columns saying what they are. The slice is row's to keep. When at has a server, another one is an error.
+func (s *Source) Select(ctx context.Context, at event.Position, query string, columns []event.Column, row func([]any) error) error {
+	session, err := s.Session(ctx, at.ServerUUID)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	if gtids != "" {
-		if err := session.Wait(ctx, gtids); err != nil {
-			return err
-		}
+	if err := session.await(ctx, at); err != nil {
+		return err
 	}
 	if err := selectRows(session.conn, query, columns, nil, row); err != nil {
 		if ctx.Err() != nil {
@@ -173,14 +171,15 @@ func withFraction(text string, digits int) string {
 
 // Rows estimates how many rows a table has.
 func (s *Source) Rows(ctx context.Context, table event.TableName) (uint64, error) {
-	conn, _, err := s.Connect(ctx, "")
+	conn, identity, err := s.Connect(ctx, "")
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	// The server keeps statistics for a day unless it is told otherwise.
-	if _, err := conn.Execute("SET SESSION information_schema_stats_expiry = 0"); err != nil {
-		return 0, fmt.Errorf("count the rows of %s: %w", table, err)
+	if !identity.MariaDB { // which counts anew; MySQL keeps statistics for a day unless it is told otherwise
+		if _, err := conn.Execute("SET SESSION information_schema_stats_expiry = 0"); err != nil {
+			return 0, fmt.Errorf("count the rows of %s: %w", table, err)
+		}
 	}
 	r, err := conn.Execute("SELECT COALESCE(table_rows, 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", table.Schema, table.Name)
 	if err != nil {

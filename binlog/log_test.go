@@ -52,8 +52,10 @@ func newFakeLog(file string) *fakeLog {
 	return l
 }
 
-func (l *fakeLog) format() []byte {
-	body, err := hex.DecodeString(formatHex)
+func (l *fakeLog) format() []byte { return l.formatOf(formatHex) }
+
+func (l *fakeLog) formatOf(text string) []byte {
+	body, err := hex.DecodeString(text)
 	if err != nil {
 		panic(err)
 	}
@@ -106,7 +108,11 @@ func (l *fakeLog) table(id uint64, name string) []byte {
 
 // rows writes a rows event of a table of table's; values are id and v.
 func (l *fakeLog) rows(kind byte, id uint64, rows ...fakeRow) []byte {
-	body := append(binary.LittleEndian.AppendUint64(nil, id)[:6], 1, 0, 2, 0, 2, 0xff)
+	body := append(binary.LittleEndian.AppendUint64(nil, id)[:6], 1, 0)
+	if kind >= typeWriteRows {
+		body = append(body, 2, 0) // nothing extra
+	}
+	body = append(body, 2, 0xff)
 	if kind == typeUpdateRows {
 		body = append(body, 0xff)
 	}

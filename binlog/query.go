@@ -57,6 +57,24 @@ func (t *tracker) query(ctx context.Context, h header, body []byte) error {
 	if !ok {
 		return t.stop("a malformed query event", "")
 	}
+	return t.queryText(ctx, q)
+}
+
+// queryCompressed takes a query event of MariaDB whose text is compressed.
+func (t *tracker) queryCompressed(ctx context.Context, h header, body []byte) error {
+	q, ok := readQuery(body, queryHeader)
+	if !ok {
+		return t.stop("a malformed query event", "")
+	}
+	text, err := inflate([]byte(q.text))
+	if err != nil {
+		return t.stop("a compressed query event: "+err.Error(), "")
+	}
+	q.text = string(text)
+	return t.queryText(ctx, q)
+}
+
+func (t *tracker) queryText(ctx context.Context, q query) error {
 	first, second, rest := leadingWords(q.text)
 	t.tx.open = true
 	switch first {

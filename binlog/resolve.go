@@ -119,6 +119,11 @@ func (s *Source) current(ctx context.Context, conn *client.Conn, identity Identi
 		end.GTIDs = ""
 		return end, nil
 	}
+	if identity.MariaDB { // it tells for any place
+		before, err := placeGTIDs(conn, end.File, end.Offset)
+		end.GTIDs = before.String()
+		return end, err
+	}
 	for range 3 {
 		select {
 		case <-ctx.Done():
@@ -146,7 +151,7 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 	var executed event.GTIDSet
 	headed := false // the GTIDs of earlier files, which head a file, were read
 	t := newTracker(start, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
-		executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+		executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
 		return nil
 	})
 	t.previous = func(set event.GTIDSet) { executed, headed = set, true }

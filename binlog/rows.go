@@ -92,7 +92,7 @@ func (t *tracker) oversized(ctx context.Context, raw []byte) error {
 	if h.end != 0 {
 		t.offset = extend(t.offset, h.end)
 	}
-	if t.offset <= t.passTo || h.kind == typeRowsQuery || h.flags&flagIgnorable != 0 {
+	if t.offset <= t.passTo || h.kind == typeRowsQuery || h.kind == typeAnnotateRows || h.flags&flagIgnorable != 0 {
 		return nil
 	}
 	if isRows(h.kind) {

@@ -13,13 +13,14 @@ import (
 
 // A Session is a connection for queries one after the other. It ends with the context that it was opened with.
 type Session struct {
-	conn *client.Conn
-	addr string
+	conn    *client.Conn
+	addr    string
+	mariadb bool
 }
 
 // Session opens a connection to the server with that UUID.
 func (s *Source) Session(ctx context.Context, serverUUID string) (*Session, error) {
-	conn, _, err := s.Connect(ctx, serverUUID)
+	conn, identity, err := s.Connect(ctx, serverUUID)
 	if err != nil {
 		return nil, err
 	}
@@ -29,15 +30,26 @@ func (s *Source) Session(ctx context.Context, serverUUID string) (*Session, erro
 		conn.Close()
 		return nil, fmt.Errorf("connect to %s: %w", s.addr, err)
 	}
-	return &Session{conn, s.addr}, nil
+	return &Session{conn, s.addr, identity.MariaDB}, nil
 }
 
 // Close ends it.
 func (s *Session) Close() error { return s.conn.Close() }
 
-// Wait returns once the server has executed a GTID set.
+// Wait returns once the server shows the transactions of a GTID set.
 func (s *Session) Wait(ctx context.Context, gtids string) error {
-	return ExecutedWait(ctx, s.conn, gtids, executedPatience)
+	return s.await(ctx, event.Position{GTIDs: gtids})
+}
+
+// await returns once the server shows the transactions before a position, if that has GTIDs.
+func (s *Session) await(ctx context.Context, at event.Position) error {
+	switch {
+	case at.GTIDs == "":
+		return nil
+	case s.mariadb:
+		return awaitSnapshot(ctx, s.conn, at, executedPatience)
+	}
+	return ExecutedWait(ctx, s.conn, at.GTIDs, executedPatience)
 }
 
 // Query runs a query, and calls told with its columns, then row with each row's values as event.Row has them; the slice is row's to

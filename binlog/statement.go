@@ -19,6 +19,9 @@ const clipBytes = 300
 // classify says what a statement does to tables; nil when it changes neither rows nor definitions of any. Statements about accounts
 // hold password hashes and are always nil.
 func classify(q query) *event.Stmt {
+	text := clip(q.text)
+	plain, instead := inMySQLWords(q.text)
+	q.text = plain
 	first, second, _ := leadingWords(q.text)
 	if !mayTouchTables(first, second) {
 		return nil
@@ -47,12 +50,15 @@ func classify(q query) *event.Stmt {
 	if action == 0 {
 		return nil
 	}
+	if action == event.Alter && instead != 0 {
+		action = instead
+	}
 	for i := range tables {
 		if tables[i].Schema == "" {
 			tables[i].Schema = q.schema
 		}
 	}
-	return &event.Stmt{Action: action, Tables: tables, Text: clip(q.text)}
+	return &event.Stmt{Action: action, Tables: tables, Text: text}
 }
 
 // mayTouchTables tells by the first two words. A kind of statement that is not known may.
@@ -160,6 +166,8 @@ func byWords(q query) (event.Action, []event.TableName) {
 				continue
 			}
 			switch w = strings.ToUpper(w); {
+			case w == "VERSIONING": // MariaDB's history of rows
+				return event.Unparsed, tables
 			case first == "ALTER" && slices.Contains([]string{"PARTITION", "TABLESPACE", "RENAME"}, w),
 				first == "CREATE" && w == "SELECT":
 				return event.Unparsed, tables
@@ -171,6 +179,9 @@ func byWords(q query) (event.Action, []event.TableName) {
 			if quoted || !isKeyword(w) {
 				s.back()
 				if table, ok := s.table(); ok {
+					if first == "TRUNCATE" && s.endsOrWaits() {
+						return event.Truncate, []event.TableName{table}
+					}
 					return event.Unparsed, []event.TableName{table}
 				}
 				break
@@ -280,8 +291,8 @@ func (s *scanner) blanks() {
 		switch {
 		case strings.IndexByte(" \t\r\n\f\v;", rest[0]) >= 0:
 			s.at++
-		case strings.HasPrefix(rest, "/*!"): // what follows counts, its end mark does not
-			s.at += 3
+		case strings.HasPrefix(rest, "/*!"), strings.HasPrefix(rest, "/*M!"): // what follows counts, its end mark does not
+			s.at += strings.IndexByte(rest, '!') + 1
 			for s.at < len(s.text) && '0' <= s.text[s.at] && s.text[s.at] <= '9' {
 				s.at++
 			}

@@ -53,10 +53,11 @@ func appendDateTime(out, b []byte, digits int) []byte {
 	return appendFraction(out, uint32(big(b[5:])), digits)
 }
 
-// appendTimestamp: seconds since 1970:32, then the fraction; printed in UTC. 0 is the zero time.
+// appendTimestamp: seconds since 1970:32, then the fraction; printed in UTC. 0 is the zero time; with a
+// fraction it is the first second of 1970, which only MariaDB stores.
 func appendTimestamp(out, b []byte, digits int) []byte {
-	seconds := int64(big(b[:4]))
-	if seconds == 0 {
+	seconds, fraction := int64(big(b[:4])), uint32(big(b[4:]))
+	if seconds == 0 && fraction == 0 {
 		out = append(out, "0000-00-00 00:00:00"...)
 	} else {
 		t := time.Unix(seconds, 0).UTC()
@@ -65,5 +66,5 @@ func appendTimestamp(out, b []byte, digits int) []byte {
 		out = append(appendDate(out, uint32(year), uint32(month), uint32(day)), ' ')
 		out = appendClock(out, uint32(hour), uint32(minute), uint32(second))
 	}
-	return appendFraction(out, uint32(big(b[4:])), digits)
+	return appendFraction(out, fraction, digits)
 }

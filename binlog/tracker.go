@@ -46,6 +46,7 @@ type tracker struct {
 	tx      transaction
 	xa      xa
 	xid     string        // of the last XA transaction that was begun
+	mariadb bool          // the log is one's
 	byGTIDs bool          // the first dump leaves transactions out
 	rereads bool          // an XA transaction whose end is known
 	fixed   event.Version // of all events, when they are read again; 0: what they count
@@ -143,6 +144,12 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 		return false, t.end(ctx)
 	case kind == typeGTID || kind == typeAnonymousGTID || kind == typeTaggedGTID:
 		return false, t.begin(h, body)
+	case kind == typeMariaDBGTID:
+		return false, t.beginMariaDB(h, binary.LittleEndian.Uint32(raw[5:]), body)
+	case kind == typeBinlogCheckpoint:
+		return false, t.checkpoint(ctx)
+	case kind == typeQueryCompressed:
+		return false, t.queryCompressed(ctx, h, body)
 	case kind == typeTransactionPayload:
 		return false, t.payload(ctx, body)
 	case kind == typeFormatDescription:
@@ -151,6 +158,8 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 		return false, t.rotate(ctx, h, body)
 	case kind == typePreviousGTIDs:
 		return false, t.previousGTIDs(body)
+	case kind == typeGTIDList:
+		return false, t.gtidList(body)
 	case kind == typeXAPrepare:
 		return false, t.prepared(ctx, body[0] != 0)
 	case kind == typeExecuteLoadQuery:
@@ -159,6 +168,7 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 		return false, t.stop("the server notes that events are missing in its log (an incident)", "load the tables again")
 	case kind == typeHeartbeat, kind == typeHeartbeatV2, kind == typeStop, kind == typeRowsQuery, kind == typeIgnorable,
 		kind == typeIntVar, kind == typeRand, kind == typeUserVar, kind == typeTransactionContext, kind == typeViewChange,
+		kind == typeAnnotateRows, kind == typeStartEncryption, // of the file: what is sent is plain
 		kind == typeBeginLoadQuery, kind == typeAppendBlock, kind == typeDeleteFile, h.flags&flagIgnorable != 0:
 		return false, nil
 	}
@@ -172,12 +182,16 @@ func shortest(kind byte) int {
 		return 6 + 2 + 1
 	case isRows(kind):
 		return 6 + 2
-	case kind == typeQuery:
+	case kind == typeQuery, kind == typeQueryCompressed:
 		return queryHeader
 	case kind == typeExecuteLoadQuery:
 		return queryHeader + loadHeader
 	case kind == typeGTID, kind == typeAnonymousGTID:
 		return 1 + 16 + 8
+	case kind == typeMariaDBGTID:
+		return 8 + 4 + 1
+	case kind == typeGTIDList:
+		return 4
 	case kind == typeTaggedGTID, kind == typeXAPrepare, kind == typeTransactionPayload:
 		return 1
 	case kind == typeFormatDescription:
@@ -263,11 +277,9 @@ func guard(what string, decode func() error) (err error) {
 
 // begin notes a transaction's GTID and commit time.
 func (t *tracker) begin(h header, body []byte) error {
-	if t.tx.open && t.tx.pieces > 0 {
-		return t.stop("a transaction has no end, but its beginning was handed on", "load the tables again")
+	if err := t.beginAt(h); err != nil {
+		return err
 	}
-	t.drop()
-	t.tx.open, t.tx.at = true, place{t.file, t.offset - uint64(h.size) - t.checksum}
 	var e *replication.GTIDEvent
 	err := guard("a GTID", func() error {
 		if h.kind == typeTaggedGTID {
@@ -292,6 +304,16 @@ func (t *tracker) begin(h header, body []byte) error {
 		}
 		t.tx.gtid = event.GTID{UUID: id, Tag: e.Tag.String(), N: e.GNO}
 	}
+	return nil
+}
+
+// beginAt begins a transaction with the event that was read last.
+func (t *tracker) beginAt(h header) error {
+	if t.tx.open && t.tx.pieces > 0 {
+		return t.stop("a transaction has no end, but its beginning was handed on", "load the tables again")
+	}
+	t.drop()
+	t.tx.open, t.tx.at = true, place{t.file, t.offset - uint64(h.size) - t.checksum}
 	return nil
 }
 

@@ -260,7 +260,7 @@ func TestTrackerBehind4GiB(t *testing.T) {
 	if !reflect.DeepEqual(flat(rest), flat(all[1:])) || rest[0].End != all[1].End {
 		t.Errorf("from %s: %q, want %q", all[0].End, flat(rest), flat(all[1:]))
 	}
-	if command := fileDumpCommand(5, all[0].End); !bytes.Contains(command, []byte{firstEvent, 0, 0, 0}) {
+	if command := fileDumpCommand(5, all[0].End, useHeartbeatV2); !bytes.Contains(command, []byte{firstEvent, 0, 0, 0}) {
 		t.Errorf("command %x", command)
 	}
 }

@@ -34,11 +34,12 @@ type prepared struct {
 // on; at PREPARE only the place is noted. None of this is saved: what was prepared before the tracker began is found by looking
 // back in the log. A server bounds how many are open by its undo slots.
 type xa struct {
-	open  map[string]*prepared // by xid, as statements in the log spell it
-	ended map[string]bool      // were ended, and have been prepared before known
-	known place                // every PREPARE behind it that has not ended is in open
-	kept  int                  // bytes of batches in open
-	state XAState
+	open   map[string]*prepared // by xid, as statements in the log spell it
+	ended  map[string]bool      // were ended, and have been prepared before known
+	known  place                // every PREPARE behind it that has not ended is in open
+	kept   int                  // bytes of batches in open
+	sought sought               // of a look back for one transaction
+	state  XAState
 }
 
 // XAState says which XA transactions with something that is wanted a stream knows to be prepared and not ended.
@@ -73,7 +74,7 @@ func (t *tracker) statementXA(ctx context.Context, verb, xid string) error {
 		if verb == "COMMIT" {
 			return t.commitXA(ctx, xid)
 		}
-		return t.endXA(ctx, xid)
+		return t.rollbackXA(ctx, xid)
 	}
 	return nil
 }
@@ -103,6 +104,9 @@ func (t *tracker) prepare(ctx context.Context) error {
 	}
 	t.xa.forget(xid)
 	t.xa.add(xid, p)
+	if xid == t.xa.sought.xid {
+		t.xa.sought = sought{xid: xid, prepared: p}
+	}
 	for t.xa.kept > keptBytes {
 		t.xa.drop(t.xa.oldest(func(p *prepared) bool { return p.bytes > 0 }))
 	}
@@ -112,8 +116,16 @@ func (t *tracker) prepare(ctx context.Context) error {
 // commitXA hands on the rows of a transaction that was prepared before, with the version of its XA COMMIT.
 func (t *tracker) commitXA(ctx context.Context, xid string) error {
 	p, err := t.find(ctx, xid)
+	if err == nil && p == nil && t.mariadb && t.log != nil {
+		var found sought
+		found, err = t.findEnded(ctx, xid)
+		p = found.prepared
+	}
 	if err != nil {
 		return err
+	}
+	if xid == t.xa.sought.xid {
+		t.xa.sought.committed = true
 	}
 	switch {
 	case t.log == nil && (p == nil || p.batch == nil): // only places are looked for

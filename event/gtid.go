@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/google/uuid"
@@ -9,19 +10,21 @@ import (
 
 // A GTID names one transaction. The zero GTID is none.
 type GTID struct {
-	UUID uuid.UUID
-	Tag  string // MySQL 8.3 and later; usually ""
+	UUID uuid.UUID // zero in MariaDB
+	Tag  string    // MySQL 8.3 and later, usually ""; in MariaDB DOMAIN-SERVER
 	N    int64
 }
 
 // IsZero reports whether it names no transaction.
 func (g GTID) IsZero() bool { return g.N == 0 }
 
-// String prints uuid:n or uuid:tag:n.
+// String prints uuid:n or uuid:tag:n, for MariaDB domain-server-n.
 func (g GTID) String() string {
 	switch {
 	case g.IsZero():
 		return ""
+	case g.isMariaDB():
+		return fmt.Sprintf("%s-%d", g.Tag, g.N)
 	case g.Tag != "":
 		return fmt.Sprintf("%s:%s:%d", g.UUID, g.Tag, g.N)
 	}
@@ -34,13 +37,21 @@ type GTIDRun struct {
 	Last  int64
 }
 
-// A GTIDSet is a set of executed transactions, gaps kept. The zero value is empty. It is not safe for several goroutines.
-type GTIDSet struct{ set mysql.MysqlGTIDSet }
+// A GTIDSet is a set of executed transactions: of MySQL with its gaps; of MariaDB the last one of each domain, with all before it. The
+// zero value is empty. It is not safe for several goroutines.
+type GTIDSet struct {
+	set     mysql.MysqlGTIDSet
+	domains mariadbSet
+}
 
-// ParseGTIDSet parses MySQL's text form; "" is the empty set.
+// ParseGTIDSet parses the server's text form; "" is the empty set.
 func ParseGTIDSet(s string) (GTIDSet, error) {
 	if s == "" {
 		return GTIDSet{}, nil
+	}
+	if likeMariaDB(s) {
+		domains, err := parseMariaDB(s)
+		return GTIDSet{domains: domains}, err
 	}
 	parsed, err := mysql.ParseMysqlGTIDSet(s)
 	if err != nil {
@@ -68,6 +79,10 @@ func (s *GTIDSet) Add(r GTIDRun) {
 	if r.First.IsZero() {
 		return
 	}
+	if r.First.isMariaDB() {
+		s.domains.add(GTID{Tag: r.First.Tag, N: r.Last})
+		return
+	}
 	if s.set == nil {
 		s.set = mysql.NewMysqlGTIDSet()
 	}
@@ -88,6 +103,9 @@ func (s *GTIDSet) Add(r GTIDRun) {
 
 // Contains reports whether every transaction of o is in s.
 func (s GTIDSet) Contains(o GTIDSet) bool {
+	if !s.domains.contains(o.domains) {
+		return false
+	}
 	if len(o.set) == 0 {
 		return true
 	}
@@ -98,17 +116,18 @@ func (s GTIDSet) Contains(o GTIDSet) bool {
 }
 
 // IsEmpty reports whether the set holds no transaction.
-func (s GTIDSet) IsEmpty() bool { return len(s.set) == 0 }
+func (s GTIDSet) IsEmpty() bool { return len(s.set) == 0 && len(s.domains) == 0 }
 
 // Clone returns an independent copy.
 func (s GTIDSet) Clone() GTIDSet {
-	if s.set == nil {
-		return GTIDSet{}
+	c := GTIDSet{domains: maps.Clone(s.domains)}
+	if s.set != nil {
+		c.set = *s.set.Clone().(*mysql.MysqlGTIDSet)
 	}
-	return GTIDSet{set: *s.set.Clone().(*mysql.MysqlGTIDSet)}
+	return c
 }
 
-// Encode returns the binary form of COM_BINLOG_DUMP_GTID.
+// Encode returns the binary form of COM_BINLOG_DUMP_GTID, which MariaDB does not have.
 func (s GTIDSet) Encode() []byte {
 	if s.set == nil {
 		empty := mysql.NewMysqlGTIDSet()
@@ -117,16 +136,19 @@ func (s GTIDSet) Encode() []byte {
 	return s.set.Encode()
 }
 
-// String prints MySQL's text form, sorted.
+// String prints the server's text form, sorted.
 func (s GTIDSet) String() string {
 	if s.set == nil {
-		return ""
+		return s.domains.String()
 	}
 	return s.set.String()
 }
 
 // AddSet adds the transactions of o.
 func (s *GTIDSet) AddSet(o GTIDSet) {
+	for _, last := range o.domains {
+		s.domains.add(last)
+	}
 	for sid, tags := range o.set {
 		for tag, intervals := range tags {
 			for _, i := range intervals {

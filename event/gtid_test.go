@@ -13,6 +13,7 @@ func FuzzGTIDSet(f *testing.F) {
 	for _, text := range []string{
 		"", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:9-10,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:1:tag:3",
 		"3e11fa47-71ca-11e1-9e33-c80aa9429562:5-1", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-9223372036854775807", "3E11FA47-71CA-11E1-9E33-C80AA9429562:0", ",", ":",
+		"0-1-100", "7-2-5,0-1-100", "0-1-100,0-2-101", "0-1-0", "0-1-100,x", "4294967296-1-1", "0-1-9223372036854775808", "007-1-1",
 	} {
 		f.Add(text)
 	}
@@ -74,4 +75,38 @@ func FuzzGTIDRuns(f *testing.F) {
 			t.Errorf("a half and the whole are %s, want %s", half, set)
 		}
 	})
+}
+
+// TestMariaDBGTIDs: the last transaction of a domain in the log stands for the domain.
+func TestMariaDBGTIDs(t *testing.T) {
+	var set event.GTIDSet
+	for _, g := range []event.GTID{event.MariaDBGTID(7, 1, 1), event.MariaDBGTID(0, 1, 99), event.MariaDBGTID(0, 2, 100), event.MariaDBGTID(7, 1, 3)} {
+		set.Add(event.GTIDRun{First: g, Last: g.N})
+	}
+	if got := set.String(); got != "0-2-100,7-1-3" {
+		t.Errorf("got %s", got)
+	}
+	copied := set.Clone()
+	set.Add(event.GTIDRun{First: event.MariaDBGTID(0, 2, 101), Last: 105})
+	if got := set.String(); got != "0-2-105,7-1-3" || copied.String() != "0-2-100,7-1-3" {
+		t.Errorf("got %s, the copy %s", got, copied)
+	}
+	for _, c := range []struct {
+		other string
+		in    bool
+	}{{"", true}, {"0-1-100", true}, {"0-2-105,7-1-3", true}, {"0-2-106", false}, {"8-1-1", false}, {"7-1-3,8-1-1", false},
+		{"3e11fa47-71ca-11e1-9e33-c80aa9429562:1", false}} {
+		other, err := event.ParseGTIDSet(c.other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := set.Contains(other); got != c.in {
+			t.Errorf("%s in %s: %v", c.other, set, got)
+		}
+	}
+	for _, text := range []string{"0-1-100,0-2-101", "0-1-0", "4294967296-1-1", "0-1-9223372036854775808", "0-1-1,"} {
+		if got, err := event.ParseGTIDSet(text); err == nil {
+			t.Errorf("%q was read as %s", text, got)
+		}
+	}
 }

@@ -65,7 +65,7 @@ func loggedJSON(t *testing.T, db *component.MySQL) {
 		t.Fatal(err)
 	}
 	compared := 0
-	err = s.Select(t.Context(), "", "", columns, table.Columns, func(values []any) error {
+	err = s.Select(t.Context(), event.Position{}, columns, table.Columns, func(values []any) error {
 		id := fmt.Sprint(values[0])
 		if logged[id] != values[1] {
 			t.Errorf("document %s: the log gives %s, SELECT %s", id, clipped(logged[id]), clipped(values[1]))

@@ -135,7 +135,7 @@ func loggedCharsets(t *testing.T, db *component.MySQL) {
 				t.Errorf("%s: %d rows have the key %s, which is that of one", set, n, key[0])
 			}
 		}
-		err = s.Select(t.Context(), "", "", "SELECT k, c, v, t, m, e, s FROM sets."+set, described.Columns, func(values []any) error {
+		err = s.Select(t.Context(), event.Position{}, "SELECT k, c, v, t, m, e, s FROM sets."+set, described.Columns, func(values []any) error {
 			selected++
 			for i, v := range values {
 				if got := logged[fmt.Sprintf("%q", values[0])]; got == nil || !reflect.DeepEqual(got[i], v) {

@@ -96,7 +96,17 @@ const within = 2 * time.Minute
 
 func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load string) *rig {
 	t.Helper()
-	r := newServers(t, name, options, "127.0.0.1:0")
+	db, err := servers.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRigOn(t, db, name, options, load)
+}
+
+// newRigOn is a rig with a database server of its own.
+func newRigOn(t *testing.T, db *component.MySQL, name string, options oracle.WorkloadConfig, load string) *rig {
+	t.Helper()
+	r := newServersOn(t, db, name, options, "127.0.0.1:0")
 	var err error
 	if r.node, err = harness.New(filepath.Join(t.TempDir(), "canalgo"), r.sections(load)); err != nil {
 		t.Fatal(err)
@@ -116,13 +126,19 @@ func newRig(t *testing.T, name string, options oracle.WorkloadConfig, load strin
 // newServers is a rig without a canalgo; the proxies listen where listen says.
 func newServers(t *testing.T, name string, options oracle.WorkloadConfig, listen string) *rig {
 	t.Helper()
-	r := &rig{t: t, name: name}
+	db, err := servers.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServersOn(t, db, name, options, listen)
+}
+
+func newServersOn(t *testing.T, db *component.MySQL, name string, options oracle.WorkloadConfig, listen string) *rig {
+	t.Helper()
+	r := &rig{t: t, name: name, db: db}
 	t.TempDir() // whatever folder comes below it is there until all that follows is cleaned up
 	t.Cleanup(func() { r.must(harness.AllLeaks()) })
 	var err error
-	if r.db, err = servers.db(); err != nil {
-		t.Fatal(err)
-	}
 	if r.es, err = servers.es(); err != nil {
 		t.Fatal(err)
 	}

@@ -192,7 +192,7 @@ var errLost = errors.New("purged")
 
 func (s source) Lost(err error) bool { return errors.Is(err, errLost) }
 
-func (s source) Select(ctx context.Context, _, _, query string, _ []event.Column, row func([]any) error) error {
+func (s source) Select(ctx context.Context, _ event.Position, query string, _ []event.Column, row func([]any) error) error {
 	s.mu.Lock()
 	blocked := s.selects
 	s.mu.Unlock()

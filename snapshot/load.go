@@ -40,9 +40,9 @@ const (
 
 // A Selector reads rows of the source's own server.
 type Selector interface {
-	// Select waits until the server has executed gtids, when not empty, runs the query and calls row with each row, its
-	// values as event.Row has them. The slice is row's to keep. When serverUUID is not empty, another server is an error.
-	Select(ctx context.Context, serverUUID, gtids, query string, columns []event.Column, row func([]any) error) error
+	// Select waits until the server shows the transactions before at, if that has GTIDs, runs the query and calls row with
+	// each row, its values as event.Row has them. The slice is row's to keep. When at has a server, another one is an error.
+	Select(ctx context.Context, at event.Position, query string, columns []event.Column, row func([]any) error) error
 }
 
 // Progress is how far a load has come, as it is kept.
@@ -294,7 +294,7 @@ func (r *Reader) lastKey(ctx context.Context, key []string, limit int) (last []s
 	}
 	err = r.again(ctx, func() error {
 		found = 0
-		return r.Selector.Select(ctx, "", "", r.query().next(key, limit), columns, func(values []any) error {
+		return r.Selector.Select(ctx, event.Position{}, r.query().next(key, limit), columns, func(values []any) error {
 			found++
 			last, err = Key(keys, values)
 			return err
@@ -346,13 +346,12 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 	for i, k := range r.Columns {
 		columns[i] = r.Table.Columns[k]
 	}
-	gtids := end.GTIDs
 	if r.Locks {
-		gtids = ""
+		end.GTIDs = ""
 	}
 	size := 0
 	rows := make([]event.Row, 0, ChunkRows)
-	err = r.Selector.Select(ctx, end.ServerUUID, gtids, query, columns, func(values []any) error {
+	err = r.Selector.Select(ctx, end, query, columns, func(values []any) error {
 		row := values
 		if len(r.Columns) < len(r.Table.Columns) {
 			row = make([]any, len(r.Table.Columns))
@@ -563,7 +562,7 @@ func First(ctx context.Context, s Selector, t *event.Table) ([]event.Row, error)
 	}
 	query := chunkQuery{table: t, columns: all}.first()
 	var rows []event.Row
-	err := s.Select(ctx, "", "", query, t.Columns, func(values []any) error {
+	err := s.Select(ctx, event.Position{}, query, t.Columns, func(values []any) error {
 		rows = append(rows, event.Row{Table: t, Op: event.Insert, Version: 1, After: values})
 		return nil
 	})

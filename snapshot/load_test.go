@@ -51,11 +51,11 @@ func number(re *regexp.Regexp, query string, otherwise int64) int64 {
 	return n
 }
 
-func (s *server) Select(_ context.Context, _, gtids, query string, columns []event.Column, row func([]any) error) error {
+func (s *server) Select(_ context.Context, at event.Position, query string, columns []event.Column, row func([]any) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queries = append(s.queries, query)
-	s.waited = append(s.waited, gtids)
+	s.waited = append(s.waited, at.GTIDs)
 	var ids []int64
 	low, high := number(behind, query, 0), number(upTo, query, 1<<62)
 	only := number(exact, query, 0)
@@ -396,9 +396,9 @@ type slow struct {
 	goesOn func()
 }
 
-func (s slow) Select(ctx context.Context, uuid, gtids, query string, columns []event.Column, row func([]any) error) error {
+func (s slow) Select(ctx context.Context, at event.Position, query string, columns []event.Column, row func([]any) error) error {
 	defer s.goesOn()
-	return s.server.Select(ctx, uuid, gtids, query, columns, row)
+	return s.server.Select(ctx, at, query, columns, row)
 }
 
 func TestRowsHaveTheOrdinalFromBeforeTheyWereRead(t *testing.T) {

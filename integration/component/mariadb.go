@@ -26,7 +26,7 @@ func StartMariaDB(ctx context.Context, dir string, args ...string) (*MySQL, erro
 	if err != nil {
 		return nil, err
 	}
-	return startServer(ctx, "mariadbd", install, dir, func(root, data string) []string {
+	return startServer(ctx, "mariadbd", "SHOW MASTER STATUS", install, dir, func(root, data string) []string {
 		return append(mariadbdArgs(root, data), "--binlog-format=ROW", "--character-set-server=utf8mb4")
 	}, args)
 }

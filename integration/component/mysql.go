@@ -24,7 +24,8 @@ type MySQL struct {
 	Port   int    // on 127.0.0.1, the same over restarts
 	Socket string
 
-	process process.Process
+	logStatus string // the statement that tells the end of the binary log
+	process   process.Process
 }
 
 // StartMySQL starts a server on a fresh data folder below dir, or on the one that dir has from an earlier start, and
@@ -35,14 +36,14 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 	if err != nil {
 		return nil, err
 	}
-	return startServer(ctx, "mysqld", install, dir, func(root, data string) []string {
+	return startServer(ctx, "mysqld", "SHOW BINARY LOG STATUS", install, dir, func(root, data string) []string {
 		return append(mysqldArgs(root, data), "--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--innodb-redo-log-capacity=1G")
 	}, args)
 }
 
 // startServer starts the server of an install on a copy of its template below dir, or on the data that dir has. command runs it on
 // a data folder.
-func startServer(ctx context.Context, name, install, dir string, command func(root, data string) []string, args []string) (*MySQL, error) {
+func startServer(ctx context.Context, name, logStatus, install, dir string, command func(root, data string) []string, args []string) (*MySQL, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func startServer(ctx context.Context, name, install, dir string, command func(ro
 			return nil, fmt.Errorf("copy the data folder: %w", err)
 		}
 	}
-	m := &MySQL{Dir: dir, Port: port, Socket: socketPath(dir, port)}
+	m := &MySQL{Dir: dir, Port: port, Socket: socketPath(dir, port), logStatus: logStatus}
 	argv := append(command(filepath.Join(install, "root"), data),
 		"--bind-address=127.0.0.1", "--port="+strconv.Itoa(port), "--socket="+m.Socket,
 		"--pid-file="+filepath.Join(dir, "mysqld.pid"), "--secure-file-priv=", "--skip-name-resolve",
@@ -192,4 +193,18 @@ func (m *MySQL) Query(statement string, args ...any) (*mysql.Result, error) {
 		return nil, fmt.Errorf("%.200s: %w", statement, err)
 	}
 	return r, nil
+}
+
+// LogEnd returns the end of the binary log as FILE:OFFSET.
+func (m *MySQL) LogEnd() (string, error) {
+	r, err := m.Query(m.logStatus)
+	if err != nil {
+		return "", err
+	}
+	file, err := r.GetString(0, 0)
+	if err != nil {
+		return "", err
+	}
+	offset, err := r.GetUint(0, 1)
+	return fmt.Sprintf("%s:%d", file, offset), err
 }

@@ -232,19 +232,10 @@ func Quiet(ctx context.Context, db *component.MySQL, node Reporter) error {
 		"INSERT INTO oracle.marker VALUES (NULL)"); err != nil {
 		return fmt.Errorf("mark the end: %w", err)
 	}
-	result, err := db.Query("SHOW BINARY LOG STATUS")
+	end, err := db.LogEnd()
 	if err != nil {
 		return err
 	}
-	file, err := result.GetString(0, 0)
-	if err != nil {
-		return err
-	}
-	offset, err := result.GetUint(0, 1)
-	if err != nil {
-		return err
-	}
-	end := fmt.Sprintf("%s:%d", file, offset)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -25,6 +25,7 @@ type WorkloadConfig struct {
 	Pace      time.Duration // between two transactions of a writer; 10 ms when 0
 	Truncates bool          // now and then the table is emptied
 	XA        bool          // a third of the transactions are XA transactions
+	Commits   bool          // what is left prepared is committed: a MariaDB may have its XA COMMIT in the log already
 }
 
 // A Workload changes one table in every way: inserts, updates, deletes, changed keys, two keys that change places, hot keys,

@@ -54,7 +54,14 @@ func (o *writer) connect() error {
 		return err
 	}
 	o.conn = conn
-	_, err = conn.Execute("SET innodb_lock_wait_timeout = 5, session_track_gtids = OWN_GTID")
+	_, err = conn.Execute("SET innodb_lock_wait_timeout = 5")
+	if err == nil {
+		_, err = conn.Execute("SET session_track_gtids = OWN_GTID")
+		var refused *mysql.MyError
+		if errors.As(err, &refused) && refused.Code == mysql.ER_UNKNOWN_SYSTEM_VARIABLE { // MariaDB tells a session no GTIDs
+			err = nil
+		}
+	}
 	if err == nil && o.w.cfg.XA {
 		err = o.recover()
 	}
@@ -319,8 +326,8 @@ func (o *writer) insert(first, last, step int64) error {
 		fmt.Fprintf(&b, "(%d,%d,%d,%d,%d.%02d,%s,%s,%s,'%d:%d')", id, ver, o.number, seq, random.IntN(1_000_000)-500_000, random.IntN(100),
 			name(random), note(random), at, o.number, seq)
 	}
-	fmt.Fprintf(&b, " AS new ON DUPLICATE KEY UPDATE ver = %[1]s.ver + 1, note = new.note, writer = new.writer, seq = new.seq, txt = RIGHT(CONCAT(%[1]s.txt, ',', new.txt), %[2]d)",
-		o.w.cfg.Table, maxText)
+	fmt.Fprintf(&b, " ON DUPLICATE KEY UPDATE ver = ver + 1, note = VALUES(note), writer = VALUES(writer), seq = VALUES(seq), txt = RIGHT(CONCAT(txt, ',', VALUES(txt)), %d)",
+		maxText)
 	return o.execute(b.String())
 }
 

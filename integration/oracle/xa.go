@@ -45,7 +45,7 @@ func (o *writer) recover() error {
 			return fmt.Errorf("xa %q: %w", id, err)
 		}
 		verb, outcome := "XA COMMIT", Committed
-		if o.random.IntN(2) == 0 {
+		if !o.w.cfg.Commits && o.random.IntN(2) == 0 {
 			verb, outcome = "XA ROLLBACK", RolledBack
 		}
 		done, err := o.conn.Execute(verb + " '" + id + "'")

@@ -456,20 +456,20 @@ func (m *mysql) replace() {
 }
 
 // Select implements snapshot.Selector for the queries that it makes: rows behind a key, up to one, or the one of a key.
-func (s source) Select(ctx context.Context, serverUUID, set, query string, columns []event.Column, each func([]any) error) error {
+func (s source) Select(ctx context.Context, at event.Position, query string, columns []event.Column, each func([]any) error) error {
 	server, err := s.ask(ctx)
 	if err != nil {
 		return err
 	}
-	if serverUUID != "" && s.name(server) != serverUUID {
+	if at.ServerUUID != "" && s.name(server) != at.ServerUUID {
 		return errAnother
 	}
-	wanted, err := executed(set)
+	wanted, err := executed(at.GTIDs)
 	if err != nil {
 		return err
 	}
 	if wanted > s.end() {
-		return fmt.Errorf("GTID set %q is not executed", set)
+		return fmt.Errorf("GTID set %q is not executed", at.GTIDs)
 	}
 	if wanted > 0 {
 		s.ledger.mu.Lock()
