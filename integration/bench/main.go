@@ -26,6 +26,10 @@
 //	latency_p50/p99 from a commit's acknowledgement to the document read by its id, 50 rows a second
 //	frozen_source   from a SIGSTOP of mysqld to a status that names the source as silent, the longest of 20; _p50 is their median
 //	faulty_sink     items/s with 20 % of the items and of the requests failing at random, over the same without faults
+//	join            docs/s of updates whose documents the source renders, of a joined mapping, over a bare loader of the same documents
+//	join_batch      the same over rendering each row with a question of its own, and writing nothing
+//	fanout          docs/s from a change of one row that 100,000 documents are joined with to the last of them
+//	fanout_lag      the longest that a row of another mapping took meanwhile, from its commit to the document read by its id
 //	ready           from the start to the first event read
 //	binary_size     of the program
 package main
@@ -51,7 +55,7 @@ import (
 var (
 	elasticNames = []string{"es_ceiling", "es_sync", "es_sync_1", "load", "rss_max", "rss_max_1"}
 	holeNames    = []string{"decode_ceiling", "hole_sync", "hole_sync_1"}
-	names        = slices.Concat(elasticNames, holeNames, []string{"leader_cpu", "wide", "scale", "latency", "ready", "failover", "worker_failover", "handover", "frozen_source", "faulty_sink", "binary_size"})
+	names        = slices.Concat(elasticNames, holeNames, []string{"leader_cpu", "wide", "scale", "latency", "ready", "failover", "worker_failover", "handover", "frozen_source", "faulty_sink", "join", "fanout", "binary_size"})
 )
 
 // A bench is one run with its servers.
@@ -151,7 +155,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 
 	// Elasticsearch is busy with itself for minutes after it was filled, so what does without it comes first.
 	err = errors.Join(b.step(ctx, b.leader, "leader_cpu"), b.step(ctx, b.frozen, "frozen_source"), b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"),
-		b.step(ctx, b.scale, "scale"), b.step(ctx, b.faulty, "faulty_sink"), b.step(ctx, b.failovers, "failover", "worker_failover", "handover"))
+		b.step(ctx, b.scale, "scale"), b.step(ctx, b.faulty, "faulty_sink"), b.step(ctx, b.join, "join"), b.step(ctx, b.fanout, "fanout"), b.step(ctx, b.failovers, "failover", "worker_failover", "handover"))
 	for _, nodes := range []int{3, 1} {
 		if name := numbered("rss_max", nodes); b.peak[nodes] > 0 && b.wants(name) {
 			b.value(name, float64(b.peak[nodes])/1e6, "MB")
@@ -204,7 +208,7 @@ func (b *bench) startServers(ctx context.Context) (err error) {
 	if b.db, err = component.StartMySQL(ctx, b.dir+"/mysql"); err != nil {
 		return err
 	}
-	if b.wants(slices.Concat(elasticNames, []string{"latency", "failover", "worker_failover", "handover", "faulty_sink"})...) {
+	if b.wants(slices.Concat(elasticNames, []string{"latency", "failover", "worker_failover", "handover", "faulty_sink", "join", "fanout"})...) {
 		b.es, err = component.StartElasticsearch(ctx, b.dir+"/elasticsearch", component.ElasticsearchOptions{})
 	}
 	if err != nil {
