@@ -1,0 +1,203 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"fmt"
+	"strings"
+
+	"pgregory.net/rapid"
+)
+
+// An alias is a table, or a sub-query, in a drawn SELECT.
+type alias struct {
+	name string
+	t    drawnTable
+	sub  bool // grouped: it has the columns up, many, total and list
+}
+
+// drawMapping draws the SQL of a mapping.
+func (w *world) drawMapping(t *rapid.T) string {
+	pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }
+	table := func(label string) drawnTable { return w.tables[pick(label, len(w.tables))] }
+	spell := func(d drawnTable) string {
+		if pick("spelling", 2) == 0 {
+			w.uses("backticks")
+			return fmt.Sprintf("`%s`.`%s`", w.schema, d.name)
+		}
+		w.uses("schema.table")
+		return w.schema + "." + d.name
+	}
+	main := alias{name: "a", t: table("main")}
+	if pick("shape", 6) == 0 {
+		w.uses("group by")
+		return fmt.Sprintf("select a.up as _id, count(*) as many, sum(a.n) as total, group_concat(a.s order by a.id, a.k) as list from %s a where a.up is not null group by a.up%s", spell(main.t),
+			[]string{"", " having count(*) > 1"}[pick("having", 2)])
+	}
+	aliases := []alias{main}
+	from := spell(main.t) + " a"
+	if len(w.tables) > 0 && pick("alone", 4) == 0 {
+		w.uses("no alias")
+		main.name = main.t.name
+		aliases[0], from = main, spell(main.t)
+	}
+	var where []string
+	for i := range pick("joins", 4) {
+		b := alias{name: string(rune('b' + i)), t: table("joined"), sub: pick("sub", 3) == 0}
+		from, where = w.drawJoin(t, pick, spell, aliases, b, from, where)
+		aliases = append(aliases, b)
+		if len(where) > 0 { // a comma binds less than what would follow
+			break
+		}
+	}
+	id := main.name + ".id"
+	if main.t.composite {
+		w.uses("composite id")
+		id = fmt.Sprintf("concat(%s.id, '-', %[1]s.k)", main.name)
+	}
+	fields := []string{id + " as _id"}
+	for i := range 1 + pick("fields", 5) {
+		fields = append(fields, fmt.Sprintf("%s as f%d", w.drawField(pick, aliases[pick("of", len(aliases))]), i))
+	}
+	if pick("where", 2) == 0 {
+		w.uses("where")
+		where = append(where, w.drawCondition(pick, aliases[pick("of", len(aliases))]))
+	}
+	sql := "select " + strings.Join(fields, ", ") + " from " + from
+	if len(where) > 0 {
+		sql += " where " + strings.Join(where, " and ")
+	}
+	if pick("case", 4) == 0 {
+		w.uses("upper case")
+		for _, word := range []string{"select ", " from ", " where ", " left join ", " on ", " group by "} {
+			sql = strings.ReplaceAll(sql, word, strings.ToUpper(word))
+		}
+	}
+	return sql
+}
+
+// drawJoin adds a table, or a sub-query, to FROM such that each row of the first table stays one row: it is joined by its whole key, or
+// grouped by what joins it.
+func (w *world) drawJoin(t *rapid.T, pick func(string, int) int, spell func(drawnTable) string, aliases []alias, b alias, from string, where []string) (string, []string) {
+	to := aliases[pick("to", len(aliases))]
+	for to.sub {
+		to = aliases[0]
+	}
+	if to.name != aliases[0].name {
+		w.uses("chain")
+	}
+	column := to.name + "." + []string{"up", "alt"}[pick("column", 2)]
+	on, what := "", spell(b.t)+" "+b.name
+	switch {
+	case b.sub:
+		w.uses("sub-query")
+		inner := ""
+		if pick("inner where", 2) == 0 {
+			w.uses("sub-query where")
+			inner = " where n is not null"
+		}
+		what = fmt.Sprintf("(select up, count(*) as many, sum(n) as total, group_concat(s order by id, k separator ';') as list from %s%s group by up) %s", spell(b.t), inner, b.name)
+		on = fmt.Sprintf("%s.up = %s.id", b.name, to.name)
+	case b.t.composite:
+		w.uses("two columns in on")
+		on = fmt.Sprintf("%s.id = %s and %s.k = %s.k", b.name, column, b.name, to.name)
+	default:
+		on = fmt.Sprintf("%s = %s.id", column, b.name)
+	}
+	if pick("more", 4) == 0 && !b.sub {
+		w.uses("condition in on")
+		on += fmt.Sprintf(" and (%s.n > 3 or %[1]s.s is null)", b.name)
+	}
+	switch kind := pick("kind", 5); {
+	case kind == 0:
+		w.uses("inner join")
+		return from + " inner join " + what + " on " + on, where
+	case kind == 1 && len(aliases) == 1:
+		w.uses("right join")
+		return what + " right join " + from + " on " + on, where
+	case kind == 2:
+		w.uses("comma join")
+		return from + ", " + what, append(where, on)
+	}
+	w.uses("left join")
+	return from + " left join " + what + " on " + on, where
+}
+
+// drawField draws an entry of the select list.
+func (w *world) drawField(pick func(string, int) int, a alias) string {
+	if a.sub {
+		return a.name + "." + []string{"many", "total", "list"}[pick("sub column", 3)]
+	}
+	draws := []struct{ feature, text string }{
+		{"column", "%s.n"}, {"column", "%s.s"}, {"column", "%s.up"}, {"function", "upper(%s.s)"}, {"function", "concat_ws('/', %s.s, %[1]s.n)"}, {"function", "coalesce(%s.s, 'none')"},
+		{"case", "case when %s.n > 5 then 'many' when %[1]s.n is null then null else 'few' end"}, {"arithmetic", "%s.n * 3 + 1"}, {"arithmetic", "%s.n / 4"}, {"literal", "'it''s'"}, {"literal", "7"},
+		{"cast", "cast(%s.n as char)"}, {"cast", "cast(%s.s as unsigned)"}, {"function", "if(%s.n > 2, %[1]s.s, null)"}, {"comparison", "%s.n > 4"},
+	}
+	if a.t.wide {
+		draws = append(draws, []struct{ feature, text string }{{"column", "%s.d"}, {"column", "%s.e"}, {"column", "%s.at"}, {"function", "date_format(%s.at, '%%Y-%%m')"}, {"function", "round(%s.d, 1)"}, {"arithmetic", "%s.d * 2"}}...)
+	}
+	d := draws[pick("field", len(draws))]
+	w.uses(d.feature)
+	if d.feature == "literal" {
+		return d.text
+	}
+	return fmt.Sprintf(d.text, a.name)
+}
+
+func (w *world) drawCondition(pick func(string, int) int, a alias) string {
+	if a.sub {
+		return fmt.Sprintf("(%s.many > 1 or %[1]s.many is null)", a.name)
+	}
+	return fmt.Sprintf([]string{"%s.n > 2", "(%s.n is null or %[1]s.n < 7)", "%s.s like 'a%%'", "length(%s.s) > 2", "not (%s.n = 4)"}[pick("condition", 5)], a.name)
+}
+
+// drawStatements draws statements of any kind; a few keys meet often.
+func (w *world) drawStatements(t *rapid.T, most int) []string {
+	var out []string
+	for range rapid.IntRange(most/3, most).Draw(t, "statements") {
+		out = append(out, w.drawStatement(t))
+	}
+	return out
+}
+
+const drawnKeys = 12
+
+func (w *world) drawStatement(t *rapid.T) string {
+	pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }
+	d := w.tables[pick("table", len(w.tables))]
+	name := w.schema + "." + d.name
+	value := func(label string, n int) string {
+		if pick("null", 6) == 0 {
+			return "NULL"
+		}
+		return fmt.Sprint(pick(label, n))
+	}
+	id := pick("id", drawnKeys)
+	switch kind := pick("statement", 12); {
+	case kind < 5:
+		var rows []string
+		for i := range 1 + pick("rows", 5) {
+			row := fmt.Sprintf("(%d, %d, %s, %s, %s, '%s'", (id+i)%drawnKeys, pick("k", 2), value("up", drawnKeys), value("alt", drawnKeys), value("n", 9), []string{"", "a''b", "abc", "é", "12x"}[pick("s", 5)])
+			if d.wide {
+				row += fmt.Sprintf(", %s.25, '%s', '2026-0%d-01 10:00:00.5'", fmt.Sprint(pick("d", 50)), []string{"x", "y", "z"}[pick("e", 3)], 1+pick("month", 9))
+			}
+			rows = append(rows, row+")")
+		}
+		return "REPLACE INTO " + name + " VALUES " + strings.Join(rows, ", ")
+	case kind < 7:
+		return fmt.Sprintf("UPDATE %s SET up = %s, n = %s WHERE id BETWEEN %d AND %d", name, value("up", drawnKeys), value("n", 9), id, id+3)
+	case kind == 7:
+		return fmt.Sprintf("UPDATE IGNORE %s SET id = %d WHERE id = %d", name, pick("new id", drawnKeys), id)
+	case kind == 8:
+		return fmt.Sprintf("UPDATE %s SET s = concat('a', n), alt = %s WHERE up = %d", name, value("alt", drawnKeys), id)
+	case kind == 9:
+		return fmt.Sprintf("DELETE FROM %s WHERE id = %d", name, id)
+	case kind == 10:
+		return fmt.Sprintf("DELETE FROM %s WHERE up = %d", name, id)
+	}
+	if pick("truncate", 4) == 0 {
+		w.uses("truncate")
+		return "TRUNCATE TABLE " + name
+	}
+	return fmt.Sprintf("DELETE FROM %s WHERE n > 6", name)
+}
