@@ -37,6 +37,7 @@ var renderedRules = map[string]string{
 	"counted":    "select o.customer_id as _id, count(*) as orders, sum(o.total) as total, max(o.made) as newest from rendered.orders o where o.customer_id is not null group by o.customer_id having count(*) > 1",
 	"parent":     "select o.id as _id, o.note, p.note as above, p.total as more from rendered.orders o left join rendered.orders p on p.id = o.parent",
 	"plainnames": "select `orders`.`id` as `_id`, customer.name, `customer`.`vip` from `rendered`.`orders`, rendered.customer where customer.id = orders.customer_id and length(customer.name) > 3",
+	"undecided":  "select o.id as _id, o.total from rendered.orders o where o.total > '12' and o.state < 'paid'",
 	"sub":        "select c.id as _id, c.name, x.state from rendered.customer c join (select customer_id, max(state) as state from rendered.orders group by customer_id) x on x.customer_id = c.id",
 }
 

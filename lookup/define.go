@@ -22,6 +22,7 @@ type Mapping interface {
 	Table() event.TableName
 	Rule() *mapping.Rule
 	Bind(*event.Table) error
+	Render(error) bool
 }
 
 // Define returns the definition that a mapping's documents are made by, as the server has it now, and binds the mapping to it: that
@@ -30,13 +31,15 @@ func Define(ctx context.Context, s Source, m Mapping) (table, anchor *event.Tabl
 	if anchor, err = s.Describe(ctx, m.Table()); err != nil {
 		return nil, nil, err
 	}
-	table = anchor
 	if m.Rule() == nil {
-		err = snapshot.RequireKey(table)
-	} else {
-		table, err = shape(ctx, s, m.Rule(), anchor)
+		if err = snapshot.RequireKey(anchor); err == nil {
+			err = m.Bind(anchor)
+		}
+		if !m.Render(err) {
+			return anchor, anchor, err
+		}
 	}
-	if err == nil {
+	if table, err = shape(ctx, s, m.Rule(), anchor); err == nil {
 		err = m.Bind(table)
 	}
 	return table, anchor, err

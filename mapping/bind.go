@@ -325,7 +325,7 @@ func (b *binder) stop(reason, fix string) error {
 }
 
 // stopAt is stop with the place in the SQL.
-func (b *binder) stopAt(at int, reason, fix string) error {
+func (b *binder) stopAt(at int, reason, fix string) *event.StopError {
 	place := b.m.src.errorAt(at, "")
 	return &event.StopError{Reason: "mapping " + b.m.name + ": sql " + strconv.Itoa(place.Line) + ":" + strconv.Itoa(place.Column) + ": " + reason, Fix: fix}
 }

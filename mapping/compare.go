@@ -167,7 +167,7 @@ func classOf(c *event.Column) class {
 
 // cannotCompare says that a comparison would not be certain to give what MySQL gives.
 func (b *binder) cannotCompare(ref columnRef, c *event.Column, what, fix string) error {
-	return b.stopAt(ref.at, fmt.Sprintf("column %s of %s is a %s and is %s", c.Name, b.table.Name, strings.ToUpper(c.Type.String()), what), fix)
+	return &undecidedError{b.stopAt(ref.at, fmt.Sprintf("column %s of %s is a %s and is %s", c.Name, b.table.Name, strings.ToUpper(c.Type.String()), what), fix)}
 }
 
 // order fixes how values of a column are compared with a constant that is not NULL. Where MySQL would convert one side, it

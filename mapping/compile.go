@@ -35,6 +35,7 @@ type Mapping struct {
 	items    []item
 	where    predicate // nil without
 	rule     *Rule     // when the server renders the documents; then items and where are not used
+	spare    *Rule     // in place of a WHERE that cannot be decided here; nil when there is none
 
 	bound    atomic.Pointer[binding] // for the definition that was met last
 	nulled   atomic.Uint64
@@ -80,30 +81,37 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	why := m.compilePlain(stmt, defaultSchema)
-	if why == nil {
+	switch err := m.compilePlain(stmt, defaultSchema); err {
+	case nil:
+		if m.where != nil {
+			m.spare, _ = m.compileRule(stmt, defaultSchema)
+		}
 		return m, nil
-	}
-	if _, sql := why.(*SQLError); !sql {
-		return nil, why
+	case errNotPlain:
+	default:
+		return nil, err
 	}
 	if m.rule, err = m.compileRule(stmt, defaultSchema); err != nil {
 		return nil, err
 	}
-	m.items, m.where, m.table = nil, nil, m.rule.anchor.table
+	m.use(m.rule)
 	return m, nil
 }
 
-// compilePlain reads a SELECT whose documents can be made of single rows. A *SQLError says why they cannot.
+// errNotPlain says that the documents cannot be made of single rows here: the server has to render them.
+var errNotPlain = errors.New("not of single rows")
+
+// compilePlain reads a SELECT whose documents can be made of single rows. Whatever it cannot follow is errNotPlain: what is wrong with
+// that, the rule says.
 func (m *Mapping) compilePlain(stmt *ast.SelectStmt, defaultSchema string) error {
 	if stmt.Distinct || stmt.GroupBy != nil || stmt.Having != nil {
-		return m.src.errorAt(0, "the server groups")
+		return errNotPlain
 	}
 	alias, err := m.compileFrom(stmt, defaultSchema)
 	if err != nil {
 		return err
 	}
-	scope := scope{src: m.src, table: m.table, alias: alias}
+	scope := scope{table: m.table, alias: alias}
 	if err := m.compileFields(scope, stmt.Fields); err != nil {
 		return err
 	}
@@ -112,6 +120,27 @@ func (m *Mapping) compilePlain(stmt *ast.SelectStmt, defaultSchema string) error
 	}
 	return err
 }
+
+// use has the server render the documents.
+func (m *Mapping) use(r *Rule) {
+	m.rule, m.items, m.where, m.table = r, nil, nil, r.anchor.table
+}
+
+// Render has the server render the documents when err, of Bind, says that its WHERE cannot be decided from rows. It reports whether it
+// does so now; the mapping is then bound to a Result.
+func (m *Mapping) Render(err error) bool {
+	var undecided *undecidedError
+	if !errors.As(err, &undecided) || m.spare == nil {
+		return false
+	}
+	m.use(m.spare)
+	return true
+}
+
+// undecidedError says that a comparison is not made here as MySQL makes it.
+type undecidedError struct{ *event.StopError }
+
+func (e *undecidedError) Unwrap() error { return e.StopError }
 
 // configError names the mapping whose settings are wrong.
 type configError struct {
@@ -247,33 +276,23 @@ func (m *Mapping) refuseClauses(stmt *ast.SelectStmt) error {
 
 // compileFrom sets the mapping's table and returns the name that columns may be qualified with.
 func (m *Mapping) compileFrom(stmt *ast.SelectStmt, defaultSchema string) (alias string, err error) {
-	from := m.src.find(`\bfrom\b`, 0)
 	join := stmt.From.TableRefs
-	if join.Right != nil {
-		return "", m.src.errorAt(m.src.find(`,|\b((left|right|inner|cross|natural|straight_)\s*(outer\s+)?)?join\b`, from),
-			"joins are not followed yet: a change of the joined table would have to write documents of rows that it does not name; name one table")
+	from, ok := join.Left.(*ast.TableSource)
+	if !ok || join.Right != nil {
+		return "", errNotPlain
 	}
-	tableSource, ok := join.Left.(*ast.TableSource)
+	table, ok := from.Source.(*ast.TableName)
 	if !ok {
-		return "", m.src.errorAt(from, "not one table")
+		return "", errNotPlain
 	}
-	table, ok := tableSource.Source.(*ast.TableName)
-	switch {
-	case !ok:
-		return "", m.src.errorAt(m.src.find(`\(`, from), "a sub-query is not supported: name the table itself")
+	if _, reason := refusedTable(table); reason != "" {
+		return "", errNotPlain
 	}
-	if pattern, reason := refusedTable(table); reason != "" {
-		return "", m.src.errorAt(m.src.find(pattern, from), "%s", reason)
-	}
-	m.table = event.TableName{Schema: table.Schema.O, Name: table.Name.O}
+	m.table = event.TableName{Schema: cmp.Or(table.Schema.O, defaultSchema), Name: table.Name.O}
 	if m.table.Schema == "" {
-		m.table.Schema = defaultSchema
+		return "", errNotPlain
 	}
-	if m.table.Schema == "" {
-		return "", m.src.errorAt(m.src.find(`\S`, from+len("from")),
-			"the schema of %s is not known; write schema.%[1]s, or give the source a default schema", m.table.Name)
-	}
-	return tableSource.AsName.O, nil
+	return from.AsName.O, nil
 }
 
 // compileFields reads the select list.
@@ -290,13 +309,10 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 			m.items = append(m.items, it)
 			continue
 		}
-		if seen[it.name] {
-			return m.src.errorAt(it.at, "a second column named %q; a document has each name once, give one of them an alias", it.name)
+		if seen[it.name] || len(it.parts) > 1 && it.name != m.id {
+			return errNotPlain
 		}
 		seen[it.name] = true
-		if len(it.parts) > 1 && it.name != m.id {
-			return m.src.errorAt(it.at, "concat is only supported for the document's id (%s); other functions come later", m.id)
-		}
 		m.items = append(m.items, it)
 	}
 	if !seen[m.id] && !wildcard {
@@ -306,11 +322,7 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 				return m.checkSkips(seen, wildcard)
 			}
 		}
-		example := "KEY"
-		if first := m.items[0].parts[0].column.name; first != "" {
-			example = first
-		}
-		return m.src.errorAt(m.items[0].at, "the select list must give the document's id: for example %s as %s", example, m.id)
+		return errNotPlain
 	}
 	return m.checkSkips(seen, wildcard)
 }
@@ -333,7 +345,6 @@ func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 
 // scope resolves names of columns.
 type scope struct {
-	src   source
 	table event.TableName
 	alias string // "" without
 }
@@ -341,7 +352,7 @@ type scope struct {
 // compileField reads one entry of the select list.
 func (s scope) compileField(field *ast.SelectField) (item, error) {
 	if w := field.WildCard; w != nil {
-		if err := s.checkQualifier(w.Schema.O, w.Table.O, field.Offset); err != nil {
+		if err := s.checkQualifier(w.Schema.O, w.Table.O); err != nil {
 			return item{}, err
 		}
 		return item{at: field.Offset}, nil
@@ -359,11 +370,8 @@ func (s scope) compileField(field *ast.SelectField) (item, error) {
 		it.parts = []part{{column: column}}
 		return it, nil
 	case *ast.FuncCallExpr:
-		if e.FnName.L != ast.Concat {
-			return item{}, s.src.errorAt(field.Offset, "the function %s is not supported: plain columns, and concat for the document's id", e.FnName.O)
-		}
-		if it.name == "" {
-			return item{}, s.src.errorAt(field.Offset, "concat needs a name: concat(...) as _id")
+		if e.FnName.L != ast.Concat || it.name == "" {
+			return item{}, errNotPlain
 		}
 		for _, arg := range e.Args {
 			p, err := s.compilePart(arg)
@@ -377,7 +385,7 @@ func (s scope) compileField(field *ast.SelectField) (item, error) {
 		}
 		return it, nil
 	}
-	return item{}, s.src.errorAt(field.Offset, "%s is not supported in the select list: plain columns, and concat for the document's id", describe(field.Expr))
+	return item{}, errNotPlain
 }
 
 // compilePart reads one argument of concat.
@@ -394,17 +402,17 @@ func (s scope) compilePart(arg ast.ExprNode) (part, error) {
 	if ok && (c.kind == textConstant || c.kind == numberConstant) {
 		return part{text: c.text, isText: true}, nil
 	}
-	return part{}, s.src.errorAt(arg.OriginTextPosition(), "%s is not supported in concat: columns and literals", describe(arg))
+	return part{}, errNotPlain
 }
 
 // column resolves the qualifiers of a column's name.
 func (s scope) column(e *ast.ColumnNameExpr) (columnRef, error) {
 	at := e.OriginTextPosition()
-	return columnRef{name: e.Name.Name.O, at: at}, s.checkQualifier(e.Name.Schema.O, e.Name.Table.O, at)
+	return columnRef{name: e.Name.Name.O, at: at}, s.checkQualifier(e.Name.Schema.O, e.Name.Table.O)
 }
 
 // checkQualifier refuses names of other tables. As in MySQL, an alias hides the table's own name.
-func (s scope) checkQualifier(schema, table string, at int) error {
+func (s scope) checkQualifier(schema, table string) error {
 	if table == "" {
 		return nil
 	}
@@ -413,7 +421,7 @@ func (s scope) checkQualifier(schema, table string, at int) error {
 		own = s.alias
 	}
 	if schema != "" && (schema != s.table.Schema || s.alias != "") || !strings.EqualFold(table, own) {
-		return s.src.errorAt(at, "unknown table %q; the table of this mapping is called %s here", table, own)
+		return errNotPlain
 	}
 	return nil
 }

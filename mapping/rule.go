@@ -257,16 +257,11 @@ func (r *Rule) compileID(fields []*ast.SelectField, id string) ([]*ast.SelectFie
 	expr := unparen(field.Expr)
 	if f, ok := expr.(*ast.FuncCallExpr); ok && f.FnName.L == ast.Concat {
 		for _, arg := range f.Args {
-			c, literal, err := (scope{src: r.src}).constant(unparen(arg))
-			switch {
-			case err != nil:
-				return nil, err
-			case literal && (c.kind == textConstant || c.kind == numberConstant):
+			c, literal, err := scope{}.constant(unparen(arg))
+			if err == nil && literal && (c.kind == textConstant || c.kind == numberConstant) {
 				r.id = append(r.id, part{text: c.text, isText: true})
-			default:
-				if err := add(arg); err != nil {
-					return nil, err
-				}
+			} else if err := add(arg); err != nil {
+				return nil, err
 			}
 		}
 		if r.anchor == nil {

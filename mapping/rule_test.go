@@ -135,3 +135,22 @@ func TestTouch(t *testing.T) {
 		t.Errorf("DROP of a joined table: %v", err)
 	}
 }
+
+// TestRenderInPlaceOfAWhere leaves a comparison to the server that is not made here as MySQL makes it, and no other mistake.
+func TestRenderInPlaceOfAWhere(t *testing.T) {
+	table := &event.Table{Name: event.TableName{Schema: "shop", Name: "orders"}, Columns: []event.Column{{Name: "id", Type: event.Int}, {Name: "total", Type: event.Decimal, Length: 5, Scale: 2}}, Key: []int{0}}
+	for sql, want := range map[string]bool{
+		"select id as _id, total from orders where total > '12'": true,
+		"select id as _id, total from orders where totl > 12":    false,
+		"select id as _id, total from orders where total > 12":   false,
+		"select * from orders where total > '12'":                false, // which column the id would be is not said
+	} {
+		m, err := mapping.Compile("m", mapping.Config{SQL: sql, ID: map[bool]string{true: "id"}[strings.Contains(sql, "*")], Index: "m"}, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Render(m.Bind(table)); got != want || (m.Rule() != nil) != want {
+			t.Errorf("%s: rendered %v, want %v", sql, got, want)
+		}
+	}
+}

@@ -79,8 +79,6 @@ type constant struct {
 	at   int
 }
 
-const whyWhere = "only comparisons of this table's columns with constants can be decided from a row event"
-
 // compileCondition reads an expression that stands where a truth value is wanted.
 func (s scope) compileCondition(e ast.ExprNode) (predicate, error) {
 	switch e := e.(type) {
@@ -103,7 +101,7 @@ func (s scope) compileCondition(e ast.ExprNode) (predicate, error) {
 	case *ast.IsNullExpr:
 		column, ok := unparen(e.Expr).(*ast.ColumnNameExpr)
 		if !ok {
-			return nil, s.src.errorAt(e.Expr.OriginTextPosition(), "IS NULL of %s is not supported: %s", describe(e.Expr), whyWhere)
+			return nil, errNotPlain
 		}
 		ref, err := s.column(column)
 		return negateIf(e.Not, nullPredicate{ref}), err
@@ -119,11 +117,7 @@ func (s scope) compileCondition(e ast.ExprNode) (predicate, error) {
 	default:
 		return s.compileConstantCondition(e)
 	}
-	return nil, s.refuse(e)
-}
-
-func (s scope) refuse(e ast.ExprNode) error {
-	return s.src.errorAt(e.OriginTextPosition(), "%s is not supported in WHERE: %s", describe(e), whyWhere)
+	return nil, errNotPlain
 }
 
 func negateIf(not bool, p predicate) predicate {
@@ -145,7 +139,7 @@ func (s scope) compileBinary(e *ast.BinaryOperationExpr) (predicate, error) {
 	case opcode.EQ, opcode.NE, opcode.LT, opcode.LE, opcode.GT, opcode.GE, opcode.NullEQ:
 		return s.compileCompare(e.Op, unparen(e.L), unparen(e.R))
 	}
-	return nil, s.refuse(e)
+	return nil, errNotPlain
 }
 
 // mirrored is the operator with its sides exchanged.
@@ -191,14 +185,14 @@ func (s scope) compareConstants(op opcode.Op, l, r ast.ExprNode) (predicate, err
 	x, ok1 := parseDecimal(a.text)
 	y, ok2 := parseDecimal(b.text)
 	if a.kind != numberConstant || b.kind != numberConstant || !ok1 || !ok2 {
-		return nil, s.src.errorAt(a.at, "only numbers can be compared without a column")
+		return nil, errNotPlain
 	}
 	return constPredicate{holds(op, x.compare(y))}, nil
 }
 
 func (s scope) compileIn(e *ast.PatternInExpr) (predicate, error) {
 	if e.Sel != nil {
-		return nil, s.src.errorAt(e.Sel.OriginTextPosition(), "a sub-query is not supported in WHERE: %s", whyWhere)
+		return nil, errNotPlain
 	}
 	column, err := s.needColumn(e.Expr)
 	if err != nil {
@@ -229,14 +223,14 @@ func (s scope) compileBetween(e *ast.BetweenExpr) (predicate, error) {
 		return nil, err
 	}
 	if low.kind == nullConstant || high.kind == nullConstant {
-		return nil, s.src.errorAt(e.OriginTextPosition(), "BETWEEN with NULL is not supported: it is never true")
+		return nil, errNotPlain
 	}
 	return negateIf(e.Not, betweenPredicate{column, low, high}), nil
 }
 
 func (s scope) compileLike(e *ast.PatternLikeOrIlikeExpr) (predicate, error) {
 	if !e.IsLike {
-		return nil, s.src.errorAt(e.OriginTextPosition(), "ILIKE is not MySQL's")
+		return nil, errNotPlain
 	}
 	column, err := s.needColumn(e.Expr)
 	if err != nil {
@@ -247,7 +241,7 @@ func (s scope) compileLike(e *ast.PatternLikeOrIlikeExpr) (predicate, error) {
 		return nil, err
 	}
 	if pattern.kind != textConstant {
-		return nil, s.src.errorAt(pattern.at, "the pattern of LIKE must be text in quotes")
+		return nil, errNotPlain
 	}
 	return negateIf(e.Not, likePredicate{column, pattern, e.Escape}), nil
 }
@@ -266,13 +260,13 @@ func (s scope) compileConstantCondition(e ast.ExprNode) (predicate, error) {
 			return constPredicate{truthOf(!d.isZero())}, nil
 		}
 	}
-	return nil, s.refuse(e)
+	return nil, errNotPlain
 }
 
 func (s scope) needColumn(e ast.ExprNode) (columnRef, error) {
 	column, ok := unparen(e).(*ast.ColumnNameExpr)
 	if !ok {
-		return columnRef{}, s.refuse(unparen(e))
+		return columnRef{}, errNotPlain
 	}
 	return s.column(column)
 }
@@ -280,7 +274,7 @@ func (s scope) needColumn(e ast.ExprNode) (columnRef, error) {
 func (s scope) needConstant(e ast.ExprNode) (constant, error) {
 	c, ok, err := s.constant(e)
 	if err == nil && !ok {
-		err = s.refuse(e)
+		err = errNotPlain
 	}
 	return c, err
 }
@@ -337,13 +331,13 @@ func (s scope) literal(e *test_driver.ValueExpr, c constant) (constant, bool, er
 	case test_driver.KindMysqlDecimal:
 		c.kind, c.text = numberConstant, e.GetMysqlDecimal().String()
 		if digits := strings.Trim(c.text, "-."); len(digits) > maxDecimalDigits {
-			return c, false, s.src.errorAt(c.at, "a number of more than %d digits, MySQL's limit for exact numbers", maxDecimalDigits)
+			return c, false, errNotPlain
 		}
 	case test_driver.KindFloat64:
 		c.kind, c.text = floatConstant, formatFloat(e.GetFloat64())
 	case test_driver.KindString:
 		if charset := e.Type.GetCharset(); charset != "" && charset != mysql.UTF8MB4Charset {
-			return c, false, s.src.errorAt(c.at, "a literal with the character set %s is not supported: write it without", charset)
+			return c, false, errNotPlain
 		}
 		c.kind, c.text = textConstant, e.GetString()
 	case test_driver.KindBinaryLiteral:

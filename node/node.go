@@ -113,8 +113,9 @@ type Mapping interface {
 	// Rule is what the source's server is asked for, nil when documents are made of single rows; then Renderer is not called.
 	Rule() *mapping.Rule
 	Index() string
-	// Bind checks the mapping against a table's definition.
+	// Bind checks the mapping against a table's definition. When that fails, Render reports whether the server can render it instead.
 	Bind(*event.Table) error
+	Render(error) bool
 	// Columns returns the columns that it needs.
 	Columns(*event.Table) ([]int, error)
 	// IndexBody returns the body with which an index for its documents is created.

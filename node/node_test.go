@@ -254,6 +254,7 @@ func (rule) Tables() []event.TableName                       { return []event.Ta
 func (rule) Rule() *mapping.Rule                             { return nil }
 func (rule) Index() string                                   { return "i" }
 func (rule) Bind(*event.Table) error                         { return nil }
+func (rule) Render(error) bool                               { return false }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
 func (rule) Nulled() uint64                                  { return 0 }
