@@ -17,8 +17,8 @@ var (
 var kinds = []kind{
 	{"kill", "F1 F5", anyNode, 100 * ms, 3 * sec, 4, nil, kill},
 	{"kill-mid-write", "F1 F3 F5", someone, 100 * ms, 3 * sec, 8, []string{"stragglers"}, killMidWrite},
-	{"kill-two", "F34", nil, 500 * ms, 3 * sec, 2, nil, killTwo},
-	{"kill-all", "F6", nil, 100 * ms, 1 * sec, 2, nil, killAll},
+	{"kill-two", "F34", nil, 500 * ms, 3 * sec, 2, []string{"stragglers"}, killTwo},
+	{"kill-all", "F6", nil, 100 * ms, 1 * sec, 2, []string{"stragglers"}, killAll},
 	{"pause-short", "F7", []Target{Leader}, 200 * ms, 400 * ms, 2, nil, pause},
 	{"pause", "F8 F9", anyNode, 1 * sec, 5 * sec, 3, nil, pause},
 	{"stop", "F10 F123", anyNode, 100 * ms, 2 * sec, 3, nil, stop},

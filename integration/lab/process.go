@@ -44,17 +44,25 @@ func killMidWrite(ctx context.Context, f *fault) error {
 	if err != nil {
 		return err
 	}
-	host := hostOf(n.HTTP)
-	f.holdBulks(host, 300*ms+time.Duration(f.draw(1200))*ms)
+	f.awaitWrites(ctx, n)
+	return f.end(n)
+}
+
+// awaitWrites holds the nodes' bulks back, and waits until each has one under way; one may have nothing to write, and then that is so.
+func (f *fault) awaitWrites(ctx context.Context, nodes ...*harness.Node) {
+	for _, n := range nodes {
+		f.holdBulks(hostOf(n.HTTP), 300*ms+time.Duration(f.draw(1200))*ms)
+	}
 	waiting, cancel := context.WithTimeout(ctx, sec)
 	defer cancel()
-	_ = harness.Poll(waiting, func() error { // it may have nothing to write; then this is just a kill
-		if f.elastic.InFlight(host) == 0 {
-			return errors.New("no bulk is under way")
+	_ = harness.Poll(waiting, func() error {
+		for _, n := range nodes {
+			if f.elastic.InFlight(hostOf(n.HTTP)) == 0 {
+				return errors.New("no bulk is under way")
+			}
 		}
 		return nil
 	})
-	return f.end(n)
 }
 
 // holdBulks keeps each bulk of a host back for some time, until the fault is over.
@@ -68,12 +76,16 @@ func (f *fault) holdBulks(host string, d time.Duration) {
 	f.heal(func() error { set(0); return nil })
 }
 
-func killTwo(_ context.Context, f *fault) error {
-	first, second := f.draw(len(f.nodes)), f.draw(len(f.nodes))
-	return f.endAll(f.nodes[first], f.nodes[second])
+func killTwo(ctx context.Context, f *fault) error {
+	first, second := f.nodes[f.draw(len(f.nodes))], f.nodes[f.draw(len(f.nodes))]
+	f.awaitWrites(ctx, first, second)
+	return f.endAll(first, second)
 }
 
-func killAll(_ context.Context, f *fault) error { return f.endAll(f.nodes...) }
+func killAll(ctx context.Context, f *fault) error {
+	f.awaitWrites(ctx, f.nodes...)
+	return f.endAll(f.nodes...)
+}
 
 // endAll ends those of some nodes whose processes can be taken.
 func (f *fault) endAll(nodes ...*harness.Node) error {
