@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"canalgo/binlog"
 	"canalgo/event"
 	"canalgo/integration/component"
@@ -288,55 +290,72 @@ func mariadbStops(t *testing.T, db *component.MySQL) {
 	}
 }
 
-// mariadbSnapshots: rows that are read at a position have every transaction before it, on a server that is written to all the while.
+// mariadbSnapshots: rows that are read at a position have every transaction before it, on a server that many write to all the while. The
+// session is open already, because a new connection takes longer than most transactions take to be seen.
 func mariadbSnapshots(t *testing.T, db *component.MySQL) {
 	s := newSource(t, db, nil)
 	exec(t, db, "DROP DATABASE IF EXISTS snap", "CREATE DATABASE snap", "CREATE TABLE snap.t (id INT PRIMARY KEY)")
 	from := resolve(t, s, "current")
-	const most = 300
-	written := make(chan error, 1)
-	go func() {
-		c, err := db.Connect()
-		if err != nil {
-			written <- err
-			return
-		}
-		defer c.Close()
-		for i := range most {
-			if _, err := c.Execute(fmt.Sprintf("INSERT INTO snap.t VALUES (%d)", i+1)); err != nil {
-				written <- err
-				return
+	const writers, each = 16, 150
+	var g errgroup.Group
+	for w := range writers {
+		g.Go(func() error {
+			c, err := db.Connect()
+			if err != nil {
+				return err
 			}
-		}
-		written <- nil
-	}()
+			defer c.Close()
+			for i := range each {
+				if _, err := c.Execute(fmt.Sprintf("INSERT INTO snap.t VALUES (%d)", w*each+i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	executed, err := event.ParseGTIDSet(from.GTIDs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := binlog.NewDecoder()
+	session, err := s.Session(t.Context(), from.ServerUUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	d, seen := binlog.NewDecoder(), 0
 	err = s.Stream(t.Context(), "snap", from, inSchema("snap"), func(ctx context.Context, b event.Batch) error {
 		executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
 		rows, err := d.Decode(b.Events)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		newest := rows[len(rows)-1].After[0].(int32)
-		for _, at := range []event.Position{{File: b.End.File, Offset: b.End.Offset}, {}} { // the second is known by its GTIDs only
-			at.ServerUUID, at.GTIDs = b.End.ServerUUID, executed.String()
-			found := int32(0)
-			err := s.Select(ctx, at, "SELECT MAX(id) FROM snap.t", []event.Column{{Name: "id", Type: event.Int}}, func(values []any) error {
-				found = values[0].(int32)
+		seen += len(rows)
+		id := rows[len(rows)-1].After[0]
+		query := fmt.Sprintf("SELECT id FROM snap.t WHERE id = %d", id)
+		found := 0
+		if err := session.Wait(ctx, executed.String()); err != nil {
+			return err
+		}
+		if err := session.Query(ctx, query, nil, func([]any) error { found++; return nil }); err != nil {
+			return err
+		}
+		if found != 1 {
+			t.Errorf("behind %s row %d is not there", executed, id)
+		}
+		if seen%100 == 0 {
+			at := b.End
+			at.GTIDs = executed.String()
+			err := s.Select(ctx, at, "SELECT COUNT(*) FROM snap.t", []event.Column{{Name: "n", Type: event.BigInt}}, func(values []any) error {
+				if values[0].(int64) < int64(seen) {
+					t.Errorf("at %s there are %d rows, %d were read", at, values[0], seen)
+				}
 				return nil
 			})
 			if err != nil {
 				return err
 			}
-			if found < newest {
-				t.Errorf("at %s there is row %d, not yet %d", at, found, newest)
-			}
 		}
-		if newest == most {
+		if seen == writers*each {
 			return errEnough
 		}
 		return nil
@@ -344,7 +363,7 @@ func mariadbSnapshots(t *testing.T, db *component.MySQL) {
 	if !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
-	if err := <-written; err != nil {
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
 }
