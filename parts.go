@@ -93,8 +93,8 @@ func (s source) Session(ctx context.Context, serverUUID string) (lookup.Session,
 }
 
 // Server implements node.Source.
-func (s source) Server(ctx context.Context) (node.Server, error) {
-	id, err := s.Identify(ctx)
+func (s source) Server(ctx context.Context, uuid string) (node.Server, error) {
+	id, err := s.Identify(ctx, uuid)
 	if err != nil {
 		return node.Server{}, err
 	}

@@ -40,6 +40,9 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 		c.wrong("server_id", fmt.Sprintf("%d is the server's own id (@@server_id = %d)", s.cfg.ServerID, identity.ServerID), "choose another, or 0")
 	}
 	c.cascades()
+	for _, addr := range s.addrs[1:] {
+		c.standby(ctx, s, addr)
+	}
 	if len(s.cfg.Tables) > 0 {
 		tables, err := s.Tables(ctx)
 		switch {
@@ -95,6 +98,33 @@ func (c *checker) set(name, value string) string {
 
 func quoteText(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'"
+}
+
+// standby looks at a server that may take over. It must have what the first one has, and GTIDs.
+func (c *checker) standby(ctx context.Context, s *Source, addr string) {
+	what := "standby " + addr
+	conn, identity, err := s.ask(ctx, addr, queryTimeout, session)
+	if err != nil {
+		c.wrong(what, err.Error(), "")
+		return
+	}
+	defer conn.Close()
+	other := checker{conn: conn, identity: identity, replica: c.replica}
+	other.server()
+	other.grants()
+	other.settings()
+	switch {
+	case identity.ServerUUID == c.identity.ServerUUID:
+		other.wrong("server", "is the same server as "+s.addrs[0], "name another one, or none")
+	case identity.MariaDB != c.identity.MariaDB:
+		other.wrong("server", "is "+identity.Version+", the first one "+c.identity.Version+": their GTIDs differ", "name one that replicates from it")
+	case !identity.GTIDs():
+		other.wrong("gtid_mode", "is "+identity.GTIDMode+": nobody knows where to go on there", "SET PERSIST gtid_mode = ON, on all servers")
+	}
+	for _, f := range other.findings {
+		f.What = what + ": " + f.What
+		c.findings = append(c.findings, f)
+	}
 }
 
 func (c *checker) server() {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ import (
 
 // Config is a [source.NAME].
 type Config struct {
-	Addr        string       `toml:"addr" json:"addr"` // "host:port"
+	Addr        string       `toml:"addr" json:"addr"`                 // "host:port"
+	Standby     []string     `toml:"standby" json:"standby,omitempty"` // addresses of servers that may take over, in this order
 	User        string       `toml:"user" json:"user"`
 	Password    secret.Value `toml:"password" json:"password,omitzero"`
 	TLS         TLS          `toml:"tls" json:"tls"`
@@ -80,6 +82,9 @@ func (c Config) Validate() []error {
 	if _, err := c.address(); err != nil {
 		wrong("addr: %w", err)
 	}
+	if addrs, err := c.addresses(); len(addrs) > 0 && err != nil {
+		wrong("standby: %w", err)
+	}
 	if c.User == "" {
 		wrong("user: must be given")
 	}
@@ -126,9 +131,29 @@ func (t TLS) validate() []error {
 	return errs
 }
 
-// address returns host:port.
-func (c Config) address() (string, error) {
-	addr := c.Addr
+// address returns host:port of Addr.
+func (c Config) address() (string, error) { return hostPort(c.Addr) }
+
+// addresses returns Addr and the standbys. An error about a standby comes with what stands before it.
+func (c Config) addresses() ([]string, error) {
+	addr, err := c.address()
+	if err != nil {
+		return nil, err
+	}
+	all := []string{addr}
+	for _, standby := range c.Standby {
+		if addr, err = hostPort(standby); err != nil {
+			return all, err
+		}
+		if slices.Contains(all, addr) {
+			return all, fmt.Errorf("%q is there twice; each server has an address of its own", standby)
+		}
+		all = append(all, addr)
+	}
+	return all, nil
+}
+
+func hostPort(addr string) (string, error) {
 	switch {
 	case addr == "":
 		return "", errors.New(`must be given, for example "127.0.0.1:3306"`)

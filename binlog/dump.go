@@ -33,7 +33,10 @@ type dump struct {
 
 // openDump connects, checks that the server holds what follows from, and asks for it. It ends with ctx.
 func (s *Source) openDump(ctx context.Context, stream string, from event.Position, received *atomic.Uint64) (_ *dump, err error) {
-	conn, err := s.dial(ctx, time.Duration(s.cfg.ReadTimeout))
+	conn, identity, err := s.answer(ctx, time.Duration(s.cfg.ReadTimeout), from.ServerUUID)
+	if errors.Is(err, ErrServerChanged) && from.File == "" { // GTIDs are the same everywhere
+		conn, identity, err = s.answer(ctx, time.Duration(s.cfg.ReadTimeout), "")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +45,6 @@ func (s *Source) openDump(ctx context.Context, stream string, from event.Positio
 			conn.Close()
 		}
 	}()
-	identity, err := identify(conn)
-	if err != nil {
-		return nil, err
-	}
-	if from.ServerUUID != "" && identity.ServerUUID != from.ServerUUID && from.File != "" {
-		return nil, &ServerChangedError{Was: from.ServerUUID, Now: identity.ServerUUID}
-	}
 	if err := s.checkPosition(ctx, conn, identity, from); err != nil {
 		return nil, err
 	}
@@ -94,7 +90,8 @@ func (s *Source) openDump(ctx context.Context, stream string, from event.Positio
 	return d, nil
 }
 
-// commitPatience is how long a transaction that was read may take to become visible: the server sends it first.
+// commitPatience is how long a transaction that was read may take to become visible: the server sends it first, and a replica that
+// takes over may be behind.
 const commitPatience = 10 * time.Second
 
 // checkPosition reports whether the server's log holds a position: an error says what is missing better than the server does.
@@ -114,27 +111,33 @@ func (s *Source) checkPosition(ctx context.Context, conn *client.Conn, identity 
 	if !identity.GTIDs() || from.GTIDs == "" {
 		return nil
 	}
-	set, err := event.ParseGTIDSet(from.GTIDs)
+	_, err := awaitExecuted(ctx, conn, identity, from.GTIDs)
+	return err
+}
+
+// awaitExecuted gives a server some time to have executed a GTID set, and returns what it is then.
+func awaitExecuted(ctx context.Context, conn *client.Conn, identity Identity, gtids string) (Identity, error) {
+	set, err := event.ParseGTIDSet(gtids)
 	if err != nil {
-		return err
+		return identity, err
 	}
 	for deadline := time.Now().Add(commitPatience); !identity.Executed.Contains(set); {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: the position has transactions %s, the server has executed only %s", ErrReset,
-				short(from.GTIDs), short(identity.Executed.String()))
+			return identity, fmt.Errorf("%w: the position has transactions %s, the server has executed only %s (another server, a reset log or a restored backup)", ErrReset,
+				short(gtids), short(identity.Executed.String()))
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return identity, ctx.Err()
 		case <-timer.C:
 		}
 		if identity, err = identify(conn); err != nil {
-			return err
+			return identity, err
 		}
 	}
-	return nil
+	return identity, nil
 }
 
 // replicaID returns what a server knows a stream by: the same on every node that runs it, so that the server itself ends

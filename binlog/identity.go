@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,9 +40,12 @@ type LogFile struct {
 	Size uint64
 }
 
-// Identify asks the server who it is.
-func (s *Source) Identify(ctx context.Context) (Identity, error) {
-	conn, identity, err := s.Connect(ctx, "")
+// Identify asks who answers: the server that is known, if it does at one of the addresses, else the first one that does.
+func (s *Source) Identify(ctx context.Context, known string) (Identity, error) {
+	conn, identity, err := s.Connect(ctx, known)
+	if errors.Is(err, ErrServerChanged) {
+		conn, identity, err = s.Connect(ctx, "")
+	}
 	if err != nil {
 		return Identity{}, err
 	}

@@ -34,7 +34,7 @@ func (s *Source) Select(ctx context.Context, at event.Position, query string, co
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("select from %s: %w", s.addr, err)
+		return fmt.Errorf("select from %s: %w", session.addr, err)
 	}
 	return nil
 }

@@ -80,7 +80,12 @@ func (s *Source) Resolve(ctx context.Context, start string) (event.Position, err
 		p, err = s.scan(ctx, identity, wanted)
 	case wanted.GTIDs != "":
 		p = event.Position{GTIDs: wanted.GTIDs}
-		err = checkGTIDs(identity, wanted.GTIDs)
+		if identity.GTIDs() {
+			identity, err = awaitExecuted(ctx, conn, identity, wanted.GTIDs)
+		}
+		if err == nil {
+			err = checkGTIDs(identity, wanted.GTIDs)
+		}
 	default:
 		p, err = s.current(ctx, conn, identity)
 	}

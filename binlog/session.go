@@ -28,9 +28,9 @@ func (s *Source) Session(ctx context.Context, serverUUID string) (*Session, erro
 	// character of it, and not be what the stream has.
 	if _, err := conn.Execute("SET SESSION character_set_results = NULL"); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("connect to %s: %w", s.addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", s.Address(), err)
 	}
-	return &Session{conn, s.addr, identity.MariaDB}, nil
+	return &Session{conn, conn.RemoteAddr().String(), identity.MariaDB}, nil
 }
 
 // Close ends it.

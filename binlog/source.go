@@ -16,8 +16,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -51,7 +51,7 @@ func Lost(err error) bool { return errors.Is(err, ErrPurged) || errors.Is(err, E
 // A Source is one MySQL server. Its methods are safe for several goroutines; streams of different names may run at once.
 type Source struct {
 	cfg     Config
-	addr    string
+	addrs   []string    // the standbys behind the first
 	tls     *tls.Config // nil when off
 	cluster string
 	name    string
@@ -59,6 +59,8 @@ type Source struct {
 	filter  func(event.TableName) bool
 
 	mu      sync.Mutex
+	at      int       // index of the address that answered last
+	missed  time.Time // since when the server that is wanted does not answer
 	streams map[string]*progress
 }
 
@@ -67,7 +69,7 @@ func New(cfg Config, clusterID, name string, log hclog.Logger) (*Source, error) 
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fmt.Errorf("source %s: %w", name, errors.Join(errs...))
 	}
-	addr, err := cfg.address()
+	addrs, err := cfg.addresses()
 	if err != nil {
 		return nil, fmt.Errorf("source %s: addr: %w", name, err)
 	}
@@ -75,18 +77,17 @@ func New(cfg Config, clusterID, name string, log hclog.Logger) (*Source, error) 
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}
-	if secure != nil && secure.ServerName == "" {
-		if secure.ServerName, _, err = net.SplitHostPort(addr); err != nil {
-			return nil, fmt.Errorf("source %s: addr: %w", name, err)
-		}
-	}
 	filter, err := cfg.Filter()
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}
-	return &Source{cfg: cfg, addr: addr, tls: secure, cluster: clusterID, name: name, log: log, filter: filter,
+	return &Source{cfg: cfg, addrs: addrs, tls: secure, cluster: clusterID, name: name, log: log, filter: filter,
 		streams: make(map[string]*progress)}, nil
 }
 
-// Address is host:port.
-func (s *Source) Address() string { return s.addr }
+// Address is host:port of the server that answered last, or of the first one.
+func (s *Source) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addrs[s.at]
+}

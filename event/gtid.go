@@ -146,8 +146,10 @@ func (s GTIDSet) String() string {
 
 // AddSet adds the transactions of o.
 func (s *GTIDSet) AddSet(o GTIDSet) {
-	for _, last := range o.domains {
-		s.domains.add(last)
+	for domain, last := range o.domains {
+		if !s.domains.contains(mariadbSet{domain: last}) {
+			s.domains.add(last)
+		}
 	}
 	for sid, tags := range o.set {
 		for tag, intervals := range tags {

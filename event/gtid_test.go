@@ -91,6 +91,16 @@ func TestMariaDBGTIDs(t *testing.T) {
 	if got := set.String(); got != "0-2-105,7-1-3" || copied.String() != "0-2-100,7-1-3" {
 		t.Errorf("got %s, the copy %s", got, copied)
 	}
+	for _, text := range []string{"0-2-105,7-1-2", "7-1-3,0-1-9"} {
+		other, err := event.ParseGTIDSet(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied.AddSet(other)
+	}
+	if got := copied.String(); got != "0-2-105,7-1-3" {
+		t.Errorf("both together: %s", got)
+	}
 	for _, c := range []struct {
 		other string
 		in    bool

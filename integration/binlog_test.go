@@ -802,7 +802,7 @@ func TestBinlogLogin(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSource(t, db, func(cfg *binlog.Config) { cfg.User, cfg.Password, cfg.TLS = c.user, secret.New(c.password), c.tls })
-			identity, err := s.Identify(t.Context())
+			identity, err := s.Identify(t.Context(), "")
 			switch {
 			case c.want == "" && err != nil:
 				t.Fatal(err)

@@ -477,7 +477,7 @@ func TestMariaDBFailover(t *testing.T) {
 	if err := streamError(t, replaced, at); !errors.Is(err, binlog.ErrServerChanged) {
 		t.Fatalf("by file and offset: %v", err)
 	}
-	if identity, err := replaced.Identify(t.Context()); err != nil || !identity.GTIDs() || !strings.HasPrefix(identity.ServerUUID, "mariadb-2@") {
+	if identity, err := replaced.Identify(t.Context(), ""); err != nil || !identity.GTIDs() || !strings.HasPrefix(identity.ServerUUID, "mariadb-2@") {
 		t.Fatalf("%+v, %v", identity, err)
 	}
 	now := resolve(t, replaced, "current")

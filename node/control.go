@@ -155,7 +155,7 @@ func (n *Node) forgetIndex(ctx context.Context, v cluster.View, stream cluster.D
 
 // startAgain opens an epoch at the source's present end: a person said that a load follows.
 func (s *sourceRun) startAgain(ctx context.Context, v cluster.View) error {
-	server, err := s.source.Server(ctx)
+	server, err := s.source.Server(ctx, v.Sources[s.name].ServerUUID)
 	if err != nil {
 		return fmt.Errorf("ask server: %w", err)
 	}
@@ -176,7 +176,7 @@ func (n *Node) Rewind(ctx context.Context, source, start string) (event.Position
 	if s == nil || s.source == nil {
 		return event.Position{}, fmt.Errorf("source %s: %w", source, ErrNotFound)
 	}
-	server, err := s.source.Server(ctx)
+	server, err := s.source.Server(ctx, v.Sources[source].ServerUUID)
 	if err != nil {
 		return event.Position{}, fmt.Errorf("ask server: %w", err)
 	}

@@ -53,8 +53,8 @@ type Membership interface {
 // A Source is one MySQL server. It is safe for several goroutines; streams of different names may run at once.
 type Source interface {
 	snapshot.Selector
-	// Server asks who answers at the source's address.
-	Server(ctx context.Context) (Server, error)
+	// Server asks who answers at the source's addresses: the server with that UUID, if it does, else the first one.
+	Server(ctx context.Context, uuid string) (Server, error)
 	// Resolve turns "current", a file and offset or a GTID set into a position without epoch and count. An empty start is
 	// the configured one.
 	Resolve(ctx context.Context, start string) (event.Position, error)

@@ -94,7 +94,7 @@ type source struct {
 
 var errNoRoute = errors.New("no route")
 
-func (s source) Server(context.Context) (node.Server, error) {
+func (s source) Server(context.Context, string) (node.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.apart[s.node] {

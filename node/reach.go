@@ -31,7 +31,7 @@ func (n *Node) reach(ctx context.Context, r reachRequest) (none, error) {
 	if r.Source != "" {
 		source, err := n.client(r.Source, v.Config.Sources[r.Source])
 		if err == nil {
-			_, err = source.Server(ctx)
+			_, err = source.Server(ctx, v.Sources[r.Source].ServerUUID)
 		}
 		return none{}, err
 	}

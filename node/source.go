@@ -202,7 +202,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 		}
 		return nil
 	}
-	server, err := s.source.Server(ctx)
+	server, err := s.source.Server(ctx, v.Sources[s.name].ServerUUID)
 	if err != nil {
 		return fmt.Errorf("ask server: %w", err)
 	}
@@ -294,6 +294,14 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 		if !server.GTIDs || oldest.GTIDs == "" {
 			return false, &event.StopError{Reason: fmt.Sprintf("server %s answers instead of %s, and without GTIDs nobody knows where to go on", server.UUID, have.ServerUUID), Fix: "needs load: canalgo load"}
 		}
+		read, err := s.read(v)
+		if err != nil {
+			return false, err
+		}
+		// A replica may be behind, and what was read from the other one may be lost: the other one may come back, too.
+		if _, err := s.source.Resolve(ctx, read); err != nil {
+			return false, fmt.Errorf("server %s answers instead of %s: %w", server.UUID, have.ServerUUID, err)
+		}
 		open.Start = event.Position{ServerUUID: server.UUID, GTIDs: oldest.GTIDs, Time: oldest.Time}
 		open.Why = "another server answers"
 	}
@@ -302,6 +310,22 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 		return false, fmt.Errorf("open epoch: %w", err)
 	}
 	return true, nil
+}
+
+// read returns the GTIDs of all that the source's duties have acknowledged.
+func (s *sourceRun) read(v cluster.View) (string, error) {
+	var read event.GTIDSet
+	for id, d := range v.Duties {
+		if id.Source != s.name || d.Position.GTIDs == "" {
+			continue
+		}
+		set, err := event.ParseGTIDSet(d.Position.GTIDs)
+		if err != nil {
+			return "", fmt.Errorf("position of %s: %w", id, err)
+		}
+		read.AddSet(set)
+	}
+	return read.String(), nil
 }
 
 // oldest returns the oldest saved position of the source's duties.

@@ -134,7 +134,7 @@ func (s source) ask(ctx context.Context) (int, error) {
 }
 
 // Server implements node.Source.
-func (s source) Server(ctx context.Context) (node.Server, error) {
+func (s source) Server(ctx context.Context, _ string) (node.Server, error) {
 	server, err := s.ask(ctx)
 	return node.Server{UUID: s.name(server), Version: "9.7", GTIDs: true}, err
 }
