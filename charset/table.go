@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 	"unicode/utf8"
@@ -28,7 +29,7 @@ var tabled = [...]string{"ascii", "latin1", "latin2", "latin5", "latin7", "cp125
 	"gb2312", "gbk", "gb18030", "big5", "euckr", "sjis", "cp932", "ujis", "eucjpms"}
 
 // Tabled returns the names of the sets that have a table, in the order of tables.bin.
-func Tabled() []string { return tabled[:] }
+func Tabled() []string { return slices.Clone(tabled[:]) }
 
 // The numbers of codes of three and of four bytes begin here.
 const (

@@ -29,24 +29,41 @@ var updateCharsets = flag.Bool("update-charsets", false, "write charset/tables.b
 
 // TestCharacterSets asks the server for every code of every character set. With -update-charsets it writes the tables first.
 func TestCharacterSets(t *testing.T) {
-	c := codeServer(t)
+	c := codeServer(t, ownServer(t), "cte_max_recursion_depth")
 	if *updateCharsets {
 		writeCharsets(t, c)
 		t.Fatal("tables.bin is written: run the test again without -update-charsets")
 	}
+	if known := serverCharsets(t, c); !slices.Equal(charset.Names(), known) {
+		t.Errorf("got the character sets %v, the server has %v", charset.Names(), known)
+	}
+	sameCodes(t, c, charset.Names())
+}
+
+// TestMariaDBCharacterSets: its tables are the same, for the sets that it has.
+func TestMariaDBCharacterSets(t *testing.T) {
+	c := codeServer(t, ownMariaDB(t), "max_recursive_iterations")
+	known := serverCharsets(t, c)
+	sameCodes(t, c, slices.DeleteFunc(charset.Tabled(), func(name string) bool { return !slices.Contains(known, name) }))
+}
+
+// serverCharsets returns the names of the character sets that are text, sorted.
+func serverCharsets(t *testing.T, c *client.Conn) []string {
+	t.Helper()
 	r, err := c.Execute("SELECT character_set_name FROM information_schema.character_sets WHERE character_set_name <> 'binary' ORDER BY 1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var known []string
-	for i := range r.Values {
-		name, _ := r.GetString(i, 0)
-		known = append(known, name)
+	names := make([]string, len(r.Values))
+	for i := range names {
+		names[i], _ = r.GetString(i, 0)
 	}
-	if !slices.Equal(charset.Names(), known) {
-		t.Errorf("got the character sets %v, the server has %v", charset.Names(), known)
-	}
-	for _, name := range charset.Names() {
+	return names
+}
+
+func sameCodes(t *testing.T, c *client.Conn, names []string) {
+	t.Helper()
+	for _, name := range names {
 		if name == "utf8mb4" || name == "utf8mb3" {
 			continue // as they stand
 		}
@@ -175,14 +192,14 @@ func loggedCharsets(t *testing.T, db *component.MySQL) {
 }
 
 // codeServer returns a connection with a table of the numbers from 0 to 65535.
-func codeServer(t *testing.T) *client.Conn {
+func codeServer(t *testing.T, db *component.MySQL, recursions string) *client.Conn {
 	t.Helper()
-	c, err := ownServer(t).Connect()
+	c, err := db.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	for _, s := range []string{"SET NAMES utf8mb4", "CREATE DATABASE codes", "USE codes", "SET cte_max_recursion_depth = 65536", "CREATE TABLE n (n INT PRIMARY KEY)",
+	for _, s := range []string{"SET NAMES utf8mb4", "CREATE DATABASE codes", "USE codes", "SET " + recursions + " = 65537", "CREATE TABLE n (n INT PRIMARY KEY)",
 		"INSERT INTO n WITH RECURSIVE r (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM r WHERE n < 65535) SELECT n FROM r"} {
 		if _, err := c.Execute(s); err != nil {
 			t.Fatalf("%s: %v", s, err)

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	"canalgo/event"
 	"canalgo/integration/component"
+	"canalgo/integration/oracle"
 	"canalgo/mapping"
+	"canalgo/status"
 )
 
 // TestFieldSettingsOnElasticsearch: what on_overflow takes for the limits of a type are Elasticsearch's own, to the last value, and the
@@ -178,4 +181,67 @@ func (x *fieldIndex) write(t *testing.T, es *component.Elasticsearch, column str
 		return fmt.Errorf("got %.100s, %v, want %.100s", doc.Source, err, changes[0].Body)
 	}
 	return nil
+}
+
+// TestFieldsOfAProgram loads 7,000 rows whose key is text in gbk, has the stream write the same values again under other keys, and wants the
+// same documents of both, with the settings of their fields.
+func TestFieldsOfAProgram(t *testing.T) {
+	r := newRig(t, "fields", oracle.WorkloadConfig{}, "")
+	const rows = 7000
+	insert := func(prefix string, n int) {
+		t.Helper()
+		r.must(r.db.Exec("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', cte_max_recursion_depth = 10000", fmt.Sprintf("INSERT INTO fields.text "+
+			"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT CONCAT('%s', i), IF(i %% 2, CONVERT('中文' USING gbk), _gbk x'd6d0a2ab'), IF(i %% 3, i, 18446744073709551615), i / 100, "+
+			"IF(i %% 5, '2024-02-29', '2023-02-30'), TIMESTAMP('2024-03-31 00:30:00') + INTERVAL i MINUTE FROM n", n, prefix)))
+	}
+	r.must(r.db.Exec("CREATE TABLE fields.text (k VARCHAR(20) PRIMARY KEY, v VARCHAR(20), u BIGINT UNSIGNED, d DECIMAL(20,2), at DATE, s TIMESTAMP) CHARSET gbk"))
+	insert("键", rows)
+	r.must(r.node.Configure(r.sections("") + r.mapping("fields_text", "initial", "select k as _id, v, u, d, at, s from fields.text") + `
+[mapping.fields_text.fields]
+v.on_invalid = "clip"
+u.on_overflow = "string"
+d = { decimal = "string", type = "long", on_overflow = "null" }
+at.on_invalid = "string"
+s.timezone = "Europe/Berlin"
+`))
+	t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), "fields_text")) })
+	r.start()
+	r.awaitReport("the load", func(report status.Report) bool {
+		for _, d := range report.Duties {
+			if d.Load != nil && d.Load.Phase != "done" {
+				return false
+			}
+		}
+		return true
+	})
+	insert("流", 200)
+	r.quiet()
+	r.await("the documents", func() error {
+		r.must(r.es.Refresh(t.Context(), "fields_text"))
+		n, err := r.es.Count(t.Context(), "fields_text")
+		if err == nil && n != rows+200 {
+			err = fmt.Errorf("%d documents", n)
+		}
+		return err
+	})
+	for i := 1; i <= 200; i++ {
+		loaded, found, err := r.es.Get(t.Context(), "fields_text", fmt.Sprintf("键%d", i))
+		r.must(err)
+		streamed, also, err := r.es.Get(t.Context(), "fields_text", fmt.Sprintf("流%d", i))
+		r.must(err)
+		if !found || !also || !bytes.Equal(loaded.Source, streamed.Source) {
+			t.Errorf("row %d: loaded %s, streamed %s", i, loaded.Source, streamed.Source)
+		}
+		if want := `{"v":"中","u":"18446744073709551615","d":"0.30","at":"2023-02-30","s":"2024-03-31T03:00:00+02:00"}`; i == 30 && string(loaded.Source) != want {
+			t.Errorf("row %d: got %s, want %s", i, loaded.Source, want)
+		}
+	}
+	r.command(0, "verify", "shop/fields_text")
+	report, err := r.node.Status(t.Context())
+	r.must(err)
+	for _, d := range report.Duties {
+		if d.ID == "shop/fields_text" && (report.Quarantine != 0 || d.Counters.ClippedValues != 100 || d.Counters.NulledValues != 0) {
+			t.Errorf("%d set aside, %d clipped in the stream, %d nulled; want 0, 100, 0", report.Quarantine, d.Counters.ClippedValues, d.Counters.NulledValues)
+		}
+	}
 }

@@ -1,0 +1,2 @@
+INSERT INTO t VALUES (1, '中é  ', '中é  ', '中é', '中é', 'plain,中é'), (2, '', '', '', 0, 0), (3, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO t (id, v) VALUES (4, x'00'), (5, x'4e2d'), (6, x'fffd');

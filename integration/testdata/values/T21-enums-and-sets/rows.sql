@@ -1,0 +1,1 @@
+INSERT INTO t VALUES (1, 'b,c', 'thr''ee,one', '€', '文', 'é,中'), (2, 'd''e', '', 'ä', '中', ''), (3, '', 'two', 1, 2, 1), (4, 'nonsense', 'nonsense', 'x', 'x', 'x'), (5, 'h"i', NULL, NULL, NULL, NULL), (6, 'back\\slash', 7, 2, 2, 3);
