@@ -10,6 +10,7 @@ import (
 	"canalgo/binlog"
 	"canalgo/cluster"
 	"canalgo/config"
+	"canalgo/event"
 	"canalgo/lookup"
 	"canalgo/mapping"
 	"canalgo/node"
@@ -98,7 +99,13 @@ func (s source) Server(ctx context.Context, uuid string) (node.Server, error) {
 	if err != nil {
 		return node.Server{}, err
 	}
-	return node.Server{Address: s.Address(), UUID: id.ServerUUID, Version: id.Version, GTIDs: id.GTIDs()}, nil
+	return node.Server{Address: s.Address(), UUID: id.ServerUUID, Version: id.Version, GTIDs: id.GTIDs(), Names: id.NamesColumns()}, nil
+}
+
+// Stream implements node.Source.
+func (s source) Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, history node.History,
+	emit func(context.Context, event.Batch) error) error {
+	return s.Source.Stream(ctx, stream, from, want, history, emit)
 }
 
 // Logs implements node.Source.

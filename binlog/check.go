@@ -187,7 +187,12 @@ func (c *checker) settings() {
 		c.is("binlog_format", i.BinlogFormat, "ROW", "statements do not say which rows change")
 	}
 	c.is("binlog_row_image", i.RowImage, "FULL", "rows lack columns")
-	c.is("binlog_row_metadata", i.RowMetadata, "FULL", "rows come without the names of their columns")
+	if i.NamesColumns() {
+		c.ok("binlog_row_metadata", "FULL")
+	} else {
+		c.warn("binlog_row_metadata", "is "+i.RowMetadata+": rows come without the names of their columns; the definitions of mapped tables are kept beside them, and a change of one that cannot be followed needs a load",
+			"SET PERSIST binlog_row_metadata = 'FULL'")
+	}
 	c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
 	if i.MariaDB {
 		c.ok("GTIDs", "every transaction has one")

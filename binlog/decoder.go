@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type Decoder struct {
 	format []byte                      // the description that the parser has
 	maps   map[uint64]*layout          // what the parser has, by table id
 	tables map[event.TableName]*layout // the newest of each table, so that equal definitions stay one Table
+	known  map[event.TableName]*told
 
 	reader rowReader
 	last   int // how many rows the last Decode gave
@@ -31,7 +33,13 @@ type Decoder struct {
 
 // NewDecoder returns a Decoder that knows no table yet.
 func NewDecoder() *Decoder {
-	return &Decoder{tables: make(map[event.TableName]*layout)}
+	return &Decoder{tables: make(map[event.TableName]*layout), known: make(map[event.TableName]*told)}
+}
+
+// A told is the definition that a feed has told last of a table.
+type told struct {
+	event.Definition
+	raw []byte
 }
 
 // maxMaps bounds how many table ids are remembered; a server gives new ones at each change of a definition.
@@ -67,7 +75,7 @@ func stopf(fix, format string, args ...any) error {
 // describeEvent names an event for a message.
 func describeEvent(e *event.Event) string {
 	kind := map[event.Kind]string{event.FormatDescription: "format description", event.TableMap: "table map", event.Rows: "rows event",
-		event.Statement: "statement"}[e.Kind]
+		event.Statement: "statement", event.Defined: "definition"}[e.Kind]
 	if e.Version != 0 {
 		kind += " " + e.Version.String()
 	}
@@ -78,8 +86,11 @@ func describeEvent(e *event.Event) string {
 }
 
 func (d *Decoder) event(e *event.Event) error {
-	if e.Kind == event.Statement {
+	switch e.Kind {
+	case event.Statement:
 		return d.statement(e)
+	case event.Defined:
+		return d.define(e)
 	}
 	if len(e.Raw) < headerSize || int(readHeader(e.Raw).size) != len(e.Raw) {
 		return stopf("", "%s: malformed", describeEvent(e))
@@ -122,6 +133,22 @@ func (d *Decoder) describe(raw []byte) error {
 	return nil
 }
 
+// define takes a table's definition. Most are those of the transaction before.
+func (d *Decoder) define(e *event.Event) error {
+	if known := d.known[e.Table]; known != nil && bytes.Equal(known.raw, e.Raw) {
+		return nil
+	}
+	next, err := event.DecodeDefinition(e.Raw)
+	if err != nil {
+		return stopf("", "%s: malformed: %v", describeEvent(e), err)
+	}
+	// Table maps without names look the same with other ones.
+	delete(d.tables, e.Table)
+	maps.DeleteFunc(d.maps, func(_ uint64, l *layout) bool { return l.table.Name == e.Table })
+	d.known[e.Table] = &told{next, bytes.Clone(e.Raw)}
+	return nil
+}
+
 // tableMap makes sure that the parser and the layouts know the table. Most maps are those of the transaction before.
 func (d *Decoder) tableMap(e *event.Event, raw []byte) error {
 	body := raw[headerSize:]
@@ -140,7 +167,11 @@ func (d *Decoder) tableMap(e *event.Event, raw []byte) error {
 		d.maps[id] = known.withBody(body)
 		return nil
 	}
-	l, err := newLayout(name, m, body)
+	var definition *event.Definition
+	if known := d.known[name]; known != nil {
+		definition = &known.Definition
+	}
+	l, err := newLayout(name, m, body, definition)
 	if err != nil {
 		return err
 	}

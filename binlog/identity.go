@@ -34,6 +34,9 @@ type Identity struct {
 // GTIDs reports whether every transaction has a GTID.
 func (i Identity) GTIDs() bool { return i.GTIDMode == "ON" }
 
+// NamesColumns reports whether rows that are written now come with the names of their columns.
+func (i Identity) NamesColumns() bool { return strings.EqualFold(i.RowMetadata, "FULL") }
+
 // A LogFile is one binary log.
 type LogFile struct {
 	Name string

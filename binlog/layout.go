@@ -58,28 +58,42 @@ const (
 	storeJSON      // size: bytes of the length before it
 )
 
-// newLayout reads a table map. Without the metadata that binlog_row_metadata=FULL gives, or with a type that is not
-// known, the error is an *event.StopError.
-func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte) (*layout, error) {
+// newLayout reads a table map. What one without the metadata of binlog_row_metadata=FULL lacks comes from the definition; without
+// one, or with one that does not fit, or with a type that is not known, the error is an *event.StopError.
+func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte, d *event.Definition) (*layout, error) {
 	n := int(m.ColumnCount)
-	if n > 0 && len(m.ColumnName) != n {
-		return nil, stopf("SET PERSIST binlog_row_metadata = FULL, then load the table again",
-			"the table map of %s has no column names", name)
+	named := len(m.ColumnName) == n
+	if !named {
+		if err := usable(name, n, d); err != nil {
+			return nil, err
+		}
 	}
 	l := &layout{table: &event.Table{Name: name, Columns: make([]event.Column, n)}, columns: make([]columnLayout, n), body: body}
-	unsigned := m.UnsignedMap()
+	unsigned, signs := m.UnsignedMap(), len(m.SignednessBitmap) > 0
 	collations, labelCollations := textCollations(m), m.EnumSetCollationMap()
 	enums, sets := m.EnumStrValueMap(), m.SetStrValueMap()
 	for i := range n {
 		c, s := &l.table.Columns[i], &l.columns[i]
-		c.Name = string(m.ColumnName[i])
+		var known event.Column
+		if named {
+			c.Name = string(m.ColumnName[i])
+		} else {
+			known = d.Table.Columns[i]
+			c.Name = known.Name
+		}
 		if err := fillType(c, s, m.ColumnType[i], m.ColumnMeta[i]); err != nil {
 			return nil, stopf("", "column %s.%s: %v", name, c.Name, err)
 		}
 		switch c.Type {
 		case event.TinyInt, event.SmallInt, event.MediumInt, event.Int, event.BigInt, event.Decimal, event.Float, event.Double:
-			c.Unsigned, s.unsigned = unsigned[i], unsigned[i]
+			c.Unsigned = unsigned[i] || !signs && known.Unsigned
+			s.unsigned = c.Unsigned
 		case event.Enum, event.Set:
+			if !named {
+				c.Charset, c.Collation, c.Labels = known.Charset, known.Collation, known.Labels
+				s.labels = c.Labels
+				break
+			}
 			c.Charset, c.Collation = collationNames(labelCollations[i])
 			raw := enums[i]
 			if c.Type == event.Set {
@@ -88,13 +102,26 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte) 
 			c.Labels = labelsOf(charset.Lookup(c.Charset), raw)
 			s.labels = c.Labels
 		case event.Char, event.Text:
-			set, collation := collationNames(collations[i])
+			set, collation := known.Charset, known.Collation
+			if id, ok := collations[i]; ok {
+				set, collation = collationNames(id)
+			} else if known.Type == event.Binary || known.Type == event.VarBinary || known.Type == event.Blob {
+				set = "binary"
+			}
 			if set == "binary" {
 				s.bytesInstead(c, m.ColumnType[i] == mysql.MYSQL_TYPE_STRING)
 				break
 			}
 			c.Charset, c.Collation, s.text = set, collation, charset.Lookup(set)
 		}
+		if !named && c.Type != known.Type && !(known.Charset == "" && alike(c.Type, known.Type)) {
+			return nil, stopf(loadBehind, "the table map of %s has a %s as its column %d, and %s is a %s in the definition that is known",
+				name, c.Type, i+1, known.Name, known.Type)
+		}
+	}
+	if !named {
+		l.table.Key = d.Table.Key
+		return l, nil
 	}
 	for _, i := range m.PrimaryKey {
 		if i >= uint64(n) {
@@ -103,6 +130,27 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte) 
 		l.table.Key = append(l.table.Key, int(i))
 	}
 	return l, nil
+}
+
+// loadBehind is what helps when rows cannot be told by the history of definitions.
+const loadBehind = "load the table again; with SET PERSIST binlog_row_metadata = FULL rows bring the names of their columns along"
+
+// usable says why a definition does not give the names of n columns.
+func usable(name event.TableName, n int, d *event.Definition) error {
+	switch {
+	case d == nil:
+		return stopf(loadBehind, "the table map of %s has no column names", name)
+	case d.Unknown != "":
+		return stopf(loadBehind, "nobody can tell which columns %s has from version %s on: %s", name, d.From, d.Unknown)
+	case len(d.Table.Columns) != n:
+		return stopf(loadBehind, "the table map of %s has %d columns, and the definition that is known has %d", name, n, len(d.Table.Columns))
+	}
+	return nil
+}
+
+// alike reports whether a column of one type is of another when its character set is binary.
+func alike(have, known event.Type) bool {
+	return known == event.Text && have == event.Blob || known == event.Char && (have == event.Binary || have == event.VarBinary)
 }
 
 // textCollations returns the collation id of each text column. The library's own does not count VECTOR among them, as the server

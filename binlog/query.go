@@ -22,6 +22,7 @@ type query struct {
 	schema string // the default
 	text   string
 	mode   uint64 // sql_mode
+	utf8   bool   // the text is UTF-8
 }
 
 // The bits of sql_mode that change how a statement is read.
@@ -37,18 +38,30 @@ func readQuery(body []byte, size int) (query, bool) {
 	if len(rest) < status+schema+1 {
 		return query{}, false
 	}
-	return query{schema: string(rest[status : status+schema]), text: string(rest[status+schema+1:]), mode: readMode(rest[:status])}, true
+	q := query{schema: string(rest[status : status+schema]), text: string(rest[status+schema+1:])}
+	q.readStatus(rest[:status])
+	return q, true
 }
 
-// readMode finds sql_mode among the status variables, which are in the order of their codes: 0 flags2:u32, 1 sql_mode:u64, ...
-func readMode(status []byte) uint64 {
-	if len(status) >= 5 && status[0] == 0 {
-		status = status[5:]
+// readStatus reads the status variables, code:u8 and value each, up to the first that is of no interest and may have any length:
+//
+//	0 flags2:u32 | 1 sql_mode:u64 | 3 auto_increment:u32 | 4 collations of client, connection and server:u16 each | 6 catalog: length:u8 and bytes
+func (q *query) readStatus(status []byte) {
+	for len(status) > 1 {
+		code, value := status[0], status[1:]
+		size, ok := map[byte]int{0: 4, 1: 8, 3: 4, 4: 6, 6: 1 + int(value[0])}[code]
+		if !ok || len(value) < size {
+			return
+		}
+		switch code {
+		case 1:
+			q.mode = binary.LittleEndian.Uint64(value)
+		case 4:
+			set, _ := collationNames(uint64(binary.LittleEndian.Uint16(value)))
+			q.utf8 = strings.HasPrefix(set, "utf8mb")
+		}
+		status = value[size:]
 	}
-	if len(status) >= 9 && status[0] == 1 {
-		return binary.LittleEndian.Uint64(status[1:])
-	}
-	return 0
 }
 
 // query takes a query event: a transaction's frame, or a statement.
@@ -103,7 +116,11 @@ func (t *tracker) queryText(ctx context.Context, q query) error {
 	if err := t.step(); err != nil {
 		return err
 	}
-	t.statement(classify(q))
+	s, tree := understand(q)
+	t.statement(s)
+	if err := t.redefine(ctx, q, s, tree); err != nil {
+		return err
+	}
 	if !t.tx.begun {
 		return t.end(ctx)
 	}

@@ -16,6 +16,9 @@ type mapped struct {
 	body   []byte // of raw, to recognise it
 	wanted bool
 	piece  int // the last piece that holds it
+
+	columns []byte // their types
+	named   bool   // it has the names of the columns
 }
 
 // tableMap notes which table an id stands for:
@@ -31,12 +34,13 @@ func (t *tracker) tableMap(raw []byte) (kept bool, err error) {
 		schema, rest, ok := shortText(rest)
 		var table []byte
 		if ok {
-			table, _, ok = shortText(rest)
+			table, rest, ok = shortText(rest)
 		}
 		if !ok {
 			return false, t.stop("a malformed table map", "")
 		}
 		m = &mapped{name: event.TableName{Schema: string(schema), Name: string(table)}, raw: raw, body: body}
+		m.columns, m.named = columnsOf(rest)
 		t.tables[id] = m
 		kept = true
 	}
@@ -74,11 +78,18 @@ func (t *tracker) rows(ctx context.Context, raw []byte) (kept bool, err error) {
 	if t.tx.unkept {
 		return false, nil
 	}
-	if len(t.tx.batch) == 0 {
+	if t.formatted != t.piece { // a statement may stand before the first rows: CREATE TABLE ... SELECT
+		t.formatted = t.piece
 		t.add(event.Event{Kind: event.FormatDescription, Raw: t.format})
 	}
 	if m.piece != t.piece {
 		m.piece = t.piece
+		if !m.named && t.history != nil {
+			if err := t.defined(ctx, m); err != nil {
+				return false, err
+			}
+			t.add(event.Event{Kind: event.Defined, Table: m.name})
+		}
 		t.add(event.Event{Kind: event.TableMap, Table: m.name, Raw: m.raw})
 	}
 	t.add(event.Event{Kind: event.Rows, Table: m.name, Version: t.version(), Raw: raw})

@@ -19,12 +19,18 @@ const clipBytes = 300
 // classify says what a statement does to tables; nil when it changes neither rows nor definitions of any. Statements about accounts
 // hold password hashes and are always nil.
 func classify(q query) *event.Stmt {
+	s, _ := understand(q)
+	return s
+}
+
+// understand is classify, with the statement as the parser has it; nil when it does not understand it.
+func understand(q query) (*event.Stmt, ast.StmtNode) {
 	text := clip(q.text)
 	plain, instead := inMySQLWords(q.text)
 	q.text = plain
 	first, second, _ := leadingWords(q.text)
 	if !mayTouchTables(first, second) {
-		return nil
+		return nil, nil
 	}
 	p := parser.New()
 	var mode mysql.SQLMode
@@ -37,18 +43,19 @@ func classify(q query) *event.Stmt {
 	p.SetSQLMode(mode)
 	var action event.Action
 	var tables []event.TableName
-	err := guard("a statement", func() error { // it panics, for one, when a number has more than 81 digits
-		node, err := p.ParseOneStmt(q.text, "", "")
-		if err == nil {
-			action, tables = byTree(node)
+	var tree ast.StmtNode
+	err := guard("a statement", func() (err error) { // it panics, for one, when a number has more than 81 digits
+		if tree, err = p.ParseOneStmt(withoutTransaction(q.text), "", ""); err == nil {
+			action, tables = byTree(tree)
 		}
 		return err
 	})
 	if err != nil {
+		tree = nil
 		action, tables = byWords(q)
 	}
 	if action == 0 {
-		return nil
+		return nil, nil
 	}
 	if action == event.Alter && instead != 0 {
 		action = instead
@@ -58,7 +65,16 @@ func classify(q query) *event.Stmt {
 			tables[i].Schema = q.schema
 		}
 	}
-	return &event.Stmt{Action: action, Tables: tables, Text: text}
+	return &event.Stmt{Action: action, Tables: tables, Text: text}, tree
+}
+
+// withoutTransaction cuts off what a server adds to a CREATE TABLE whose rows follow it (CREATE TABLE ... SELECT).
+func withoutTransaction(text string) string {
+	const added = "START TRANSACTION"
+	if end := len(text) - len(added); end > 0 && strings.EqualFold(text[end:], added) {
+		return text[:end]
+	}
+	return text
 }
 
 // mayTouchTables tells by the first two words. A kind of statement that is not known may.

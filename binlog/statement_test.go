@@ -98,12 +98,14 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestReadMode(t *testing.T) {
+func TestReadStatus(t *testing.T) {
 	status := []byte{0, 1, 2, 3, 4, 1, 4, 0, 16, 0, 0, 0, 0, 0, 6, 3, 's', 't', 'd'}
-	if got := readMode(status); got != modeANSIQuotes|modeNoBackslashEscapes {
-		t.Errorf("mode %x", got)
+	status = append(status, 4, 45, 0, 45, 0, 255, 0, 9, 9)
+	var q query
+	if q.readStatus(status); q.mode != modeANSIQuotes|modeNoBackslashEscapes || !q.utf8 {
+		t.Errorf("mode %x, UTF-8: %v", q.mode, q.utf8)
 	}
 	for n := range status {
-		readMode(status[:n]) // must not panic
+		new(query).readStatus(status[:n]) // must not panic
 	}
 }

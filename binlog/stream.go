@@ -13,10 +13,21 @@ import (
 	"canalgo/event"
 )
 
-// emitError is an error of emit, to be told from those of the source.
+// emitError is an error of emit, or of a History, to be told from those of the source.
 type emitError struct{ err error }
 
 func (e *emitError) Error() string { return e.err.Error() }
+
+// noting is a History whose errors end a stream.
+type noting struct{ History }
+
+// Note implements History.
+func (n noting) Note(ctx context.Context, definitions []event.Definition) error {
+	if err := n.History.Note(ctx, definitions); err != nil {
+		return &emitError{fmt.Errorf("note the definition of %s: %w", definitions[0].Table.Name, err)}
+	}
+	return nil
+}
 
 // Stream emits everything after from, in order, until ctx ends, whose error it then returns, or the source fails for good. It
 // connects again by itself, at the last transaction boundary; pieces of a transaction that was not read to its end are then
@@ -25,9 +36,12 @@ func (e *emitError) Error() string { return e.err.Error() }
 // stream names the reader to the server, which allows one dump for each name in a cluster: a second one ends the first.
 // Only rows of tables that want and the configuration let through are emitted; a transaction without any is an empty batch.
 //
-// Errors that end it: ErrPurged, ErrReset, ErrServerChanged, *event.StopError, and whatever emit returns.
+// history keeps the definitions of the tables whose rows come without the names of their columns; it may be nil, then nobody can
+// decode such rows. A changed definition is noted before what follows it is emitted.
+//
+// Errors that end it: ErrPurged, ErrReset, ErrServerChanged, *event.StopError, and whatever emit or history returns.
 func (s *Source) Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool,
-	emit func(context.Context, event.Batch) error) error {
+	history History, emit func(context.Context, event.Batch) error) error {
 	executed, err := event.ParseGTIDSet(from.GTIDs)
 	if err != nil {
 		return fmt.Errorf("position %s: %w", from, err)
@@ -45,7 +59,10 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 			}
 			return nil
 		})
-	t.log = streamLog{s, stream, &p.received}
+	t.log, t.definer = streamLog{s, stream, &p.received}, s
+	if history != nil {
+		t.history = noting{history}
+	}
 	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		before := t.boundary

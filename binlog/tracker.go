@@ -26,6 +26,9 @@ type tracker struct {
 	previous  func(event.GTIDSet) // called with the GTIDs of earlier files, which head a file; may be nil
 	lowerCase bool                // names of tables in the log are in lower case
 	log       rereader            // for the rows of XA transactions; nil: only places are looked for
+	history   History             // of definitions; nil: none is kept
+	definer   definer             // asks the server for what history does not know; nil: nobody does
+	seen      func(*event.Stmt)   // called with each statement that concerns tables; may be nil
 
 	boundary event.Position // the end of the last transaction; without a file until the first one, after a start by GTIDs
 	count    uint64         // of the last event counted
@@ -42,6 +45,8 @@ type tracker struct {
 	tables   map[uint64]*mapped
 	zstd     *zstd.Decoder
 	piece    int // numbers pieces
+
+	formatted int // the last piece that begins with the format description
 
 	tx      transaction
 	xa      xa
@@ -376,6 +381,14 @@ func (t *tracker) drop() {
 	t.piece++
 }
 
+// inCase spells a table's name in a statement as the log does.
+func (t *tracker) inCase(name event.TableName) event.TableName {
+	if t.lowerCase {
+		return event.TableName{Schema: strings.ToLower(name.Schema), Name: strings.ToLower(name.Name)}
+	}
+	return name
+}
+
 // statement adds a statement event if it concerns a wanted table, or may.
 func (t *tracker) statement(s *event.Stmt) {
 	if s == nil {
@@ -384,10 +397,11 @@ func (t *tracker) statement(s *event.Stmt) {
 	wanted := len(s.Tables) == 0
 	for i := range s.Tables {
 		table := &s.Tables[i]
-		if t.lowerCase {
-			*table = event.TableName{Schema: strings.ToLower(table.Schema), Name: strings.ToLower(table.Name)}
-		}
+		*table = t.inCase(*table)
 		wanted = wanted || table.Name == "" || t.want(*table)
+	}
+	if t.seen != nil {
+		t.seen(s)
 	}
 	if !wanted {
 		return

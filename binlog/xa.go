@@ -168,7 +168,7 @@ func (t *tracker) again(ctx context.Context, at place, xid string, version event
 	from := t.boundary
 	from.File, from.Offset = at.file, at.offset
 	sub := newTracker(from, t.want, nil)
-	sub.rereads, sub.fixed, sub.lowerCase = true, version, t.lowerCase
+	sub.rereads, sub.fixed, sub.lowerCase, sub.history = true, version, t.lowerCase, t.history
 	done := false
 	sub.emit = func(ctx context.Context, b event.Batch) error {
 		if done = !sub.tx.open; done {

@@ -41,6 +41,8 @@ func (s State) apply(cmd Command) (State, error) {
 		return s.openEpoch(c)
 	case SavePositions:
 		return s.savePositions(c), nil
+	case NoteTables:
+		return s.noteTables(c)
 	case Assign:
 		return s.assign(c), nil
 	case SetPaused:
@@ -190,7 +192,8 @@ func (s State) renumber(source string, epoch uint32) (State, error) {
 		p.Epoch, p.Count = epoch, p.Count-oldest.Count+event.FirstCount
 		return p
 	}
-	s.Sources = with(s.Sources, source, Source{Epoch: epoch, ServerUUID: present.ServerUUID, Start: shift(oldest)})
+	s.Sources = with(s.Sources, source, Source{Epoch: epoch, ServerUUID: present.ServerUUID, Start: shift(oldest),
+		Tables: present.Tables.renumber(oldest.Version(), event.NewVersion(epoch, event.FirstCount))})
 	s.Duties = maps.Clone(s.Duties)
 	for id, duty := range s.Duties {
 		if id.Source == source {

@@ -95,7 +95,7 @@ func TestSetConfig(t *testing.T) {
 	}
 
 	empty := after(t, s, cluster.SetConfig{Base: 1})
-	if got, want := empty.Sources["shop"], (cluster.Source{Epoch: 100}); got != want {
+	if got, want := empty.Sources["shop"], (cluster.Source{Epoch: 100}); !reflect.DeepEqual(got, want) {
 		t.Errorf("a source that is gone has %+v, want its epoch alone", got)
 	}
 }
@@ -172,7 +172,7 @@ func TestOpenEpochAtAStart(t *testing.T) {
 			t.Errorf("%s continues at %+v, want %+v", id, got, want)
 		}
 	}
-	if got := s.Sources["shop"]; got != (cluster.Source{Epoch: 101, ServerUUID: "s2", Start: want}) {
+	if got := s.Sources["shop"]; !reflect.DeepEqual(got, cluster.Source{Epoch: 101, ServerUUID: "s2", Start: want}) {
 		t.Errorf("source %+v", got)
 	}
 	if got := *s.Duties[ordersLoad].Load; got.Runs != 2 || got.Phase != cluster.LoadCopying {

@@ -37,6 +37,17 @@ type (
 		Saves map[DutyID]Save
 	}
 
+	// NoteTables keeps definitions of a source's tables, each from its ordinal on; one that is there from the same ordinal on is
+	// replaced, unless it is known and the new one is not. What no position of the source's duties needs any more is left out then.
+	// Before that, all that is kept of the tables in Forget goes. Refused when Epoch is not the source's present one or that of each
+	// definition.
+	NoteTables struct {
+		Source      string
+		Epoch       uint32
+		Forget      []event.TableName  `json:",omitempty"`
+		Definitions []event.Definition `json:",omitempty"`
+	}
+
 	// Assign gives duties to nodes, as its entries say, ConfigVersion too. An entry whose Epoch is not the present one + 1,
 	// or whose duty is gone, is left out.
 	Assign struct {
@@ -107,6 +118,7 @@ type Save struct {
 func (SetConfig) command()     {}
 func (OpenEpoch) command()     {}
 func (SavePositions) command() {}
+func (NoteTables) command()    {}
 func (Assign) command()        {}
 func (SetPaused) command()     {}
 func (StartLoad) command()     {}

@@ -42,6 +42,7 @@ const (
 	typeRelease       = 10
 	typeSetNode       = 11
 	typeRemoveNode    = 12
+	typeNoteTables    = 13
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -87,6 +88,8 @@ func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
 		kind, payload = typeSetNode, c
 	case RemoveNode:
 		kind = typeRemoveNode
+	case NoteTables:
+		kind = typeNoteTables
 	default:
 		return nil, fmt.Errorf("encode command %T: %w", cmd, ErrInvalid)
 	}
@@ -144,6 +147,8 @@ func Decode(data []byte) (Command, error) {
 		return decode[SetNode](payload)
 	case typeRemoveNode:
 		return decode[RemoveNode](payload)
+	case typeNoteTables:
+		return decode[NoteTables](payload)
 	}
 	return nil, fmt.Errorf("command of type %d: %w", header[1], ErrMalformed)
 }

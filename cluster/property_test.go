@@ -100,6 +100,19 @@ func (g generator) command(s cluster.State) cluster.Command {
 	case 12:
 		return cluster.Release{IDs: []uint64{g.Uint64N(s.NextQuarantine + 1), g.Uint64()}}
 	}
+	if g.IntN(6) == 0 {
+		source := pick(g, "shop", "crm")
+		c := cluster.NoteTables{Source: source, Epoch: s.Sources[source].Epoch}
+		for range g.IntN(3) {
+			d := event.Definition{From: event.NewVersion(c.Epoch, event.FirstCount+g.Uint64N(100)), Unknown: pick(g, "", "why")}
+			d.Table.Name = event.TableName{Schema: "s", Name: pick(g, "t", "u", "")}
+			c.Definitions = append(c.Definitions, d)
+		}
+		if g.IntN(4) == 0 {
+			c.Forget = []event.TableName{{Schema: "s", Name: "t"}}
+		}
+		return c
+	}
 	if kind := g.IntN(5); kind < 2 {
 		name := pick(g, "n1", "n2", "n3", "n1", "", "n 1")
 		id := pick(g, name+"@1", name+"@2", "")

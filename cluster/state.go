@@ -99,7 +99,7 @@ type Node struct {
 	HTTP     string `json:"http,omitempty"`     // host:port of its HTTP
 	Version  string `json:"version,omitempty"`  // of canalgo
 	Commands uint8  `json:"commands,omitempty"` // the highest version of commands and snapshots that it reads; 0 counts as 1
-	nextNode        // what version 2 has more
+	nextNode        // what version 3 has more
 }
 
 // A Server is one node as the coordinator has it: who has a vote, and where it is reached.
@@ -116,6 +116,7 @@ type Source struct {
 	Epoch      uint32         `json:"epoch"`       // event.Version's epoch
 	ServerUUID string         `json:"server_uuid"` // the epoch's server
 	Start      event.Position `json:"start"`       // where the epoch began: what "current" was resolved to, or where the last epoch ended
+	Tables     Tables         `json:"tables,omitempty"`
 }
 
 // Duty is one duty's state.

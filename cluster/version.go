@@ -12,7 +12,12 @@ var ErrTooNew = errors.New("a node is too old for this: upgrade it first")
 
 // CommandVersion returns the lowest version that has the command. A command, or a part of one, that an older canalgo
 // would read differently gets a higher one.
-func CommandVersion(Command) uint8 { return 1 }
+func CommandVersion(cmd Command) uint8 {
+	if _, ok := cmd.(NoteTables); ok {
+		return 2
+	}
+	return 1
+}
 
 // WriteVersion returns the version in which to write what needs at least the given one: the highest that every node
 // reads. While no node is known that is 1. Its error is ErrTooNew and names the node.
@@ -26,7 +31,7 @@ func (s State) WriteVersion(needed uint8) (uint8, error) {
 
 // In returns what n has in a version of commands: what is written in it says no more.
 func (n Node) In(version uint8) Node {
-	if version < 2 {
+	if version < 3 {
 		n.nextNode = nextNode{}
 	}
 	return n

@@ -49,6 +49,9 @@ const (
 	TableMap                          // Raw and Table
 	Rows                              // Raw, Table and Version
 	Statement                         // Statement and Version
+	// Defined stands before a table map without the names of columns. In the log of a source it has only Table; in a feed Raw holds
+	// the Definition with which the rows that follow were written, as EncodeDefinition writes it.
+	Defined
 )
 
 // An Event is one entry of the binary log.

@@ -18,7 +18,12 @@ import (
 //	event      kind and flags:u8 | version:u64 | length of raw:uvarint, by the flags: | table | statement
 //	table      schema:str | name:str
 //	statement  action:u8 | number of tables:uvarint | tables | text:str
-const wireVersion = 1
+//
+// A batch with an event of kind Defined has version 2, any other one 1.
+const (
+	wireVersion        = 1
+	wireVersionDefined = 2
+)
 
 // The first byte of an event: its kind and what it has.
 const (
@@ -53,6 +58,9 @@ func AppendHead(dst []byte, b *Batch) []byte {
 	var last TableName
 	for i := range b.Events {
 		e := &b.Events[i]
+		if e.Kind == Defined {
+			dst[start] = wireVersionDefined
+		}
 		first := byte(e.Kind) & kindBits
 		switch {
 		case e.Table.IsZero():
@@ -124,7 +132,7 @@ func DecodeBatch(data []byte) (Batch, error) {
 	if len(data) < wirePrefix {
 		return Batch{}, fmt.Errorf("batch: %w", errCutShort)
 	}
-	if data[0] != wireVersion {
+	if data[0] != wireVersion && data[0] != wireVersionDefined {
 		return Batch{}, fmt.Errorf("batch: version %d is not known: upgrade this node", data[0])
 	}
 	size := int64(binary.BigEndian.Uint32(data[1:]))
@@ -190,7 +198,7 @@ func (d *headDecoder) position() Position {
 func (d *headDecoder) event() Event {
 	first := d.byte()
 	e := Event{Kind: Kind(first & kindBits)}
-	if e.Kind < FormatDescription || e.Kind > Statement || first&^(kindBits|hasTable|sameTable|hasStatement) != 0 {
+	if e.Kind < FormatDescription || e.Kind > Defined || first&^(kindBits|hasTable|sameTable|hasStatement) != 0 {
 		d.fail(fmt.Errorf("event of kind %#x is not known", first))
 		return Event{}
 	}

@@ -36,7 +36,7 @@ func randomBatch(r *rand.Rand) event.Batch {
 			GTIDs: randomText(r, 3), Time: time.Unix(r.Int64N(1<<40)-1<<39, r.Int64N(1e9)).UTC()}
 	}
 	for range r.IntN(20) {
-		e := event.Event{Kind: event.Kind(1 + r.UintN(4)), Table: randomTable(r)}
+		e := event.Event{Kind: event.Kind(1 + r.UintN(5)), Table: randomTable(r)}
 		if r.IntN(2) == 0 {
 			e.Version = event.Version(r.Uint64())
 		}

@@ -96,10 +96,16 @@ var errEnough = errors.New("enough")
 // read streams from a position up to another one.
 func read(t *testing.T, s *binlog.Source, from, to event.Position, want func(event.TableName) bool) []event.Batch {
 	t.Helper()
+	return readWith(t, s, from, to, want, nil)
+}
+
+// readWith is read with a history of definitions.
+func readWith(t *testing.T, s *binlog.Source, from, to event.Position, want func(event.TableName) bool, history binlog.History) []event.Batch {
+	t.Helper()
 	var batches []event.Batch
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	err := s.Stream(ctx, "test", from, want, func(_ context.Context, b event.Batch) error {
+	err := s.Stream(ctx, "test", from, want, history, func(_ context.Context, b event.Batch) error {
 		batches = append(batches, b)
 		if b.End.File == to.File && b.End.Offset >= to.Offset || len(b.End.File) == len(to.File) && b.End.File > to.File {
 			return errEnough
@@ -433,7 +439,7 @@ func loggedKilledDump(t *testing.T, db *component.MySQL) {
 	to := resolve(t, s, "current")
 	seen := map[event.Version]string{}
 	repeats, kills, total := 0, 0, 0
-	err := s.Stream(t.Context(), "killed", from, inSchema("killed"), func(_ context.Context, b event.Batch) error {
+	err := s.Stream(t.Context(), "killed", from, inSchema("killed"), nil, func(_ context.Context, b event.Batch) error {
 		for _, e := range b.Events {
 			if e.Kind != event.Rows {
 				continue
@@ -639,7 +645,7 @@ func streamError(t *testing.T, s *binlog.Source, from event.Position) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	return s.Stream(ctx, "test", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+	return s.Stream(ctx, "test", from, inSchema("x"), nil, func(context.Context, event.Batch) error { return nil })
 }
 
 // TestBinlogLostPositions: what the server says when it does not have a position, and a log that is reset under a stream (M19, M20).
@@ -717,7 +723,7 @@ func TestBinlogFrozenServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Stream(ctx, "frozen", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+		done <- s.Stream(ctx, "frozen", from, inSchema("x"), nil, func(context.Context, event.Batch) error { return nil })
 	}()
 	waitFor(t, func() bool { return s.Status("frozen").Settled })
 	if err := db.Pause(); err != nil {
@@ -743,7 +749,7 @@ func TestBinlogFrozenServer(t *testing.T) {
 	// A stream that was settled ends at once too.
 	ctx, cancel = context.WithCancel(t.Context())
 	go func() {
-		done <- s.Stream(ctx, "frozen", from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+		done <- s.Stream(ctx, "frozen", from, inSchema("x"), nil, func(context.Context, event.Batch) error { return nil })
 	}()
 	waitFor(t, func() bool { return s.Status("frozen").Settled })
 	if err := db.Pause(); err != nil {
@@ -764,7 +770,7 @@ func TestBinlogFenced(t *testing.T) {
 	from := resolve(t, first, "current")
 	run := func(s *binlog.Source, stream string) {
 		go func() {
-			_ = s.Stream(t.Context(), stream, from, inSchema("x"), func(context.Context, event.Batch) error { return nil })
+			_ = s.Stream(t.Context(), stream, from, inSchema("x"), nil, func(context.Context, event.Batch) error { return nil })
 		}()
 		waitFor(t, func() bool { return s.Status(stream).Settled })
 	}
@@ -847,18 +853,19 @@ func TestBinlogCheck(t *testing.T) {
 		"grant REPLICATION SLAVE":    "GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'",
 		"grant REPLICATION CLIENT":   "GRANT REPLICATION CLIENT ON *.* TO 'weak'@'%'",
 		"binlog_row_image":           "SET PERSIST binlog_row_image = 'FULL'",
-		"binlog_row_metadata":        "SET PERSIST binlog_row_metadata = 'FULL'",
 		"binlog_expire_logs_seconds": "SET PERSIST binlog_expire_logs_seconds = 604800",
 	} {
 		if f, ok := weak[what]; !ok || f.OK || f.Fix != fix {
 			t.Errorf("%s: %+v, want the fix %q", what, f, fix)
 		}
 	}
-	if f := weak["gtid_mode"]; !f.OK || !f.Warn {
-		t.Errorf("gtid_mode: %+v", f)
+	for _, what := range []string{"gtid_mode", "binlog_row_metadata"} {
+		if f := weak[what]; !f.OK || !f.Warn || f.Fix == "" {
+			t.Errorf("%s: %+v", what, f)
+		}
 	}
 	for what, f := range weak { // what is said must help
-		if statement, ok := strings.CutPrefix(f.Fix, "SET PERSIST "); ok && !f.OK {
+		if statement, ok := strings.CutPrefix(f.Fix, "SET PERSIST "); ok && what != "gtid_mode" {
 			if err := db.Exec("SET PERSIST " + statement); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -898,7 +905,7 @@ func TestBinlogWithoutGTIDs(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Stream(ctx, "plain", from, inSchema("x"), func(_ context.Context, b event.Batch) error {
+		done <- s.Stream(ctx, "plain", from, inSchema("x"), nil, func(_ context.Context, b event.Batch) error {
 			mu.Lock()
 			defer mu.Unlock()
 			decoded, err := d.Decode(b.Events)

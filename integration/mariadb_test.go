@@ -323,7 +323,7 @@ func mariadbSnapshots(t *testing.T, db *component.MySQL) {
 	}
 	defer session.Close()
 	d, seen := binlog.NewDecoder(), 0
-	err = s.Stream(t.Context(), "snap", from, inSchema("snap"), func(ctx context.Context, b event.Batch) error {
+	err = s.Stream(t.Context(), "snap", from, inSchema("snap"), nil, func(ctx context.Context, b event.Batch) error {
 		executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
 		rows, err := d.Decode(b.Events)
 		if err != nil || len(rows) == 0 {

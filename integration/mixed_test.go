@@ -14,14 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"canalgo/cluster"
 	"canalgo/integration/harness"
 	"canalgo/integration/oracle"
 	"canalgo/status"
 )
 
 // TestMixedVersions upgrades a cluster node by node under load, to a program whose commands and frames are one version higher. On
-// the way each program leads, beside two of the other and beside one; nothing of version 2 is written while one node reads only
-// version 1, and everything in the end. From then on there is no way back.
+// the way each program leads, beside two of the other and beside one; nothing of the higher version is written while one
+// node reads only the lower one, and everything in the end. From then on there is no way back.
 func TestMixedVersions(t *testing.T) {
 	next := nextVersion(t)
 	c := &mixed{trio: newTrio(t, "mixed", oracle.WorkloadConfig{Truncates: true, Pace: 40 * time.Millisecond, MaxRows: 1000}, 3), next: next}
@@ -44,8 +45,8 @@ func TestMixedVersions(t *testing.T) {
 
 	stop = c.run(c.work.Run)
 	c.upgrade(c.older()[0])
-	c.await("commands of version 2", func() error {
-		if log := c.log(c.leader()); !strings.Contains(log, "commands are written: version=2") {
+	c.await("commands of the higher version", func() error {
+		if log := c.log(c.leader()); !strings.Contains(log, written(nextCommands)) {
 			return fmt.Errorf("not in the leader's log")
 		}
 		return nil
@@ -65,10 +66,10 @@ func TestMixedVersions(t *testing.T) {
 	select {
 	case <-back.Ended():
 	case <-time.After(within):
-		t.Fatal("a node of version 1 runs on a log of version 2")
+		t.Fatal("an older node runs on a log of the higher version")
 	}
 	if log := back.LogTail(3); back.ExitCode() == 0 || !strings.Contains(log, "upgrade this node") {
-		t.Errorf("a node of version 1 ended on a log of version 2 with %d:\n%s", back.ExitCode(), log)
+		t.Errorf("an older node ended on a log of the higher version with %d:\n%s", back.ExitCode(), log)
 	}
 	_ = back.Kill() // it says that it had ended by itself
 	c.progress(200)
@@ -79,12 +80,18 @@ func TestMixedVersions(t *testing.T) {
 	c.allEqual()
 	judge()
 	for _, n := range c.cluster.Nodes {
-		if _, then, _ := strings.Cut(c.log(n), "commands are written: version=2"); strings.Contains(then, "commands are written: version=1") {
-			t.Errorf("%s wrote version 1 after version 2", n.Name)
+		if _, then, _ := strings.Cut(c.log(n), written(nextCommands)); strings.Contains(then, written(nextCommands-1)) {
+			t.Errorf("%s wrote the lower version after the higher one", n.Name)
 		}
 	}
 	play(t, "three nodes of two versions, upgraded one by one under load, each version led; equal state hashes, all equal")
 }
+
+// nextCommands is the version of commands of the program that nextVersion builds.
+const nextCommands = cluster.MaxCommandVersion + 1
+
+// written is what a leader logs when it begins to write commands of a version.
+func written(version uint8) string { return fmt.Sprintf("commands are written: version=%d", version) }
 
 // nextVersion builds the program of the next version.
 func nextVersion(t *testing.T) string {
@@ -171,12 +178,12 @@ func (c *mixed) speaks(two bool) {
 	})
 }
 
-// stillOld wants nobody to have written commands of version 2.
+// stillOld wants nobody to have written commands of the higher version.
 func (c *mixed) stillOld() {
 	c.t.Helper()
 	for _, n := range c.cluster.Nodes {
-		if log := c.log(n); strings.Contains(log, "commands are written: version=2") {
-			c.t.Errorf("%s wrote commands of version 2, which not all read", n.Name)
+		if log := c.log(n); strings.Contains(log, written(nextCommands)) {
+			c.t.Errorf("%s wrote commands of the higher version, which not all read", n.Name)
 		}
 	}
 }

@@ -125,6 +125,9 @@ func (n *Node) passStop(ctx context.Context, stream cluster.DutyID) error {
 	if !stopped || session == nil {
 		return nil
 	}
+	if err := s.describeAgain(ctx, session.duties[stream], session.log.Boundary()); err != nil {
+		return err
+	}
 	end := session.log.Boundary()
 	s.log.Warn("the stream goes on behind what stopped it, a load follows", "duty", stream.String(), "position", end.String())
 	return n.propose(ctx, cluster.SavePositions{Saves: map[cluster.DutyID]cluster.Save{stream: {Epoch: d.Assignment.Epoch, Position: end}}})

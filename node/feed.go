@@ -24,12 +24,23 @@ var _ sink.Feed = (*dutyFeed)(nil)
 // A dutyFeed is the leader's end of a duty's feed: a cursor of the shared log, or of a private one while it catches up.
 type dutyFeed struct {
 	*relay.Cursor
-	s      *sourceRun
-	id     cluster.DutyID
-	log    *relay.Log // of the session
-	stop   func()     // ends a catch-up
-	abort  func()     // ends whoever serves it, in whatever it waits for
-	closed chan struct{}
+	s       *sourceRun
+	id      cluster.DutyID
+	history History
+	log     *relay.Log // of the session
+	stop    func()     // ends a catch-up
+	abort   func()     // ends whoever serves it, in whatever it waits for
+	closed  chan struct{}
+	told    told
+}
+
+// Next implements sink.Feed. It fills in the definitions that the rows need, as the history has them now.
+func (f *dutyFeed) Next(ctx context.Context) (event.Batch, error) {
+	b, err := f.Cursor.Next(ctx)
+	if err == nil {
+		b.Events, err = f.told.fill(b.Events, f.history.At)
+	}
+	return b, err
 }
 
 // offer opens a duty's feed for the node that it is assigned to; abort ends whoever serves it. relay.ErrNotHere says to ask again.
@@ -68,7 +79,7 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 		return nil, relay.ErrNotHere
 	}
 	want := func(t event.TableName) bool { return slices.Contains(tables, t) }
-	f := &dutyFeed{s: s, id: id, log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
+	f := &dutyFeed{s: s, id: id, history: s.history(x.epoch), told: make(told), log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
 	cursor, err := x.log.NewCursor(from, want)
 	if errors.Is(err, relay.ErrBehind) {
 		cursor, err = s.catchUp(ctx, x, f, from, want)
@@ -135,7 +146,7 @@ func (s *sourceRun) catchUp(ctx context.Context, x *session, f *dutyFeed, from e
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		private.Close(s.source.Stream(ctx, stream, from, want, private.Append))
+		private.Close(s.source.Stream(ctx, stream, from, want, s.history(from.Epoch), private.Append))
 	}()
 	go func() {
 		select {

@@ -59,8 +59,10 @@ type Source interface {
 	// the configured one.
 	Resolve(ctx context.Context, start string) (event.Position, error)
 	// Stream emits everything after from, in order, until ctx ends or the source fails for good. It reconnects by
-	// itself, at a transaction boundary.
-	Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error
+	// itself, at a transaction boundary. A changed definition is in the history before what follows it is emitted.
+	Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, history History, emit func(context.Context, event.Batch) error) error
+	// Define returns what is known of a table's definition behind a position, without a version.
+	Define(ctx context.Context, table event.TableName, at event.Position) (event.Definition, error)
 	// Describe returns the table as it is now; *event.StopError when there is none.
 	Describe(ctx context.Context, table event.TableName) (*event.Table, error)
 	// Session opens a connection for look-ups to the server with that UUID.
@@ -75,10 +77,21 @@ type Source interface {
 	Lost(err error) bool
 }
 
+// A History keeps the definitions of a source's tables, for rows that come without the names of their columns.
+type History interface {
+	// At returns what is known of a table behind the event of a version; false when its definitions are not kept from there on.
+	At(table event.TableName, v event.Version) (event.Definition, bool)
+	// Kept lists the tables whose definitions are kept.
+	Kept() []event.TableName
+	// Note keeps definitions; when it returns nil they are kept for good.
+	Note(ctx context.Context, definitions []event.Definition) error
+}
+
 // Server is who answers at a source's address.
 type Server struct {
 	Address, UUID, Version string
 	GTIDs                  bool
+	Names                  bool // rows come with the names of their columns
 }
 
 // A LogFile is one binary log.

@@ -100,7 +100,7 @@ func (s source) Server(context.Context, string) (node.Server, error) {
 	if s.apart[s.node] {
 		return node.Server{}, errNoRoute
 	}
-	return node.Server{UUID: s.uuid, Version: "9.7"}, nil
+	return node.Server{UUID: s.uuid, Version: "9.7", Names: true}, nil
 }
 
 func (s source) Resolve(context.Context, string) (event.Position, error) {
@@ -109,7 +109,7 @@ func (s source) Resolve(context.Context, string) (event.Position, error) {
 	return event.Position{ServerUUID: s.uuid, File: "binlog.000001", Offset: uint64(len(s.log))}, nil
 }
 
-func (s source) Stream(ctx context.Context, _ string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error {
+func (s source) Stream(ctx context.Context, _ string, from event.Position, want func(event.TableName) bool, _ node.History, emit func(context.Context, event.Batch) error) error {
 	s.mu.Lock()
 	s.starts = append(s.starts, from)
 	s.mu.Unlock()
@@ -153,6 +153,10 @@ func (s source) Stream(ctx context.Context, _ string, from event.Position, want 
 
 func (s source) Session(context.Context, string) (lookup.Session, error) {
 	return nil, errors.New("no rule of these tests asks the server")
+}
+
+func (s source) Define(context.Context, event.TableName, event.Position) (event.Definition, error) {
+	return event.Definition{}, errors.New("asked for a definition")
 }
 
 func (s source) Describe(context.Context, event.TableName) (*event.Table, error) {

@@ -216,6 +216,9 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	if err != nil || !complete {
 		return err
 	}
+	if err := s.describe(ctx, server, duties, starts); err != nil {
+		return err
+	}
 	base := oldestNear(starts)
 	log, err := relay.NewLog(s.n.cfg.RingBytes, base, func() bool { return s.source.Progress(shared).Settled })
 	if err != nil {
@@ -230,7 +233,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	s.log.Info("following", "from", base.String(), "server", server.UUID, "mysql", server.Version, "epoch", base.Epoch, "duties", len(duties))
 
 	g.Go(func() error {
-		err := s.source.Stream(stream, shared, base, wanted(duties), log.Append)
+		err := s.source.Stream(stream, shared, base, wanted(duties), s.history(base.Epoch), log.Append)
 		if stream.Err() != nil && gctx.Err() == nil {
 			err = nil
 		}
@@ -360,6 +363,9 @@ func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[clust
 	}
 	if len(saves) == 0 {
 		return starts, true, nil
+	}
+	if err := s.forget(ctx, v, duties); err != nil {
+		return nil, false, err
 	}
 	if err := s.n.coord.Propose(ctx, s.term, cluster.SavePositions{Saves: saves}); err != nil {
 		return nil, false, fmt.Errorf("save first positions: %w", err)

@@ -145,7 +145,7 @@ func (c *Cursor) filter(events []event.Event) []event.Event {
 
 func (c *Cursor) keeps(e *event.Event) bool {
 	switch e.Kind {
-	case event.TableMap:
+	case event.TableMap, event.Defined:
 		return c.want(e.Table)
 	case event.Rows:
 		return e.Version > c.from && c.want(e.Table)

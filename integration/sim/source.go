@@ -136,7 +136,7 @@ func (s source) ask(ctx context.Context) (int, error) {
 // Server implements node.Source.
 func (s source) Server(ctx context.Context, _ string) (node.Server, error) {
 	server, err := s.ask(ctx)
-	return node.Server{UUID: s.name(server), Version: "9.7", GTIDs: true}, err
+	return node.Server{UUID: s.name(server), Version: "9.7", GTIDs: true, Names: true}, err
 }
 
 // Resolve implements node.Source.
@@ -222,7 +222,7 @@ func (s source) Lost(error) bool { return false }
 var errAnother = errors.New("another server answers than the one whose log was read")
 
 // Stream implements node.Source. Like the real one it connects again by itself, at a transaction boundary.
-func (s source) Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) error {
+func (s source) Stream(ctx context.Context, stream string, from event.Position, want func(event.TableName) bool, _ node.History, emit func(context.Context, event.Batch) error) error {
 	txs, err := s.place(from)
 	if err != nil {
 		s.oracle.violate("I4", "a stream begins where no transaction ends: %v", err)
@@ -248,6 +248,11 @@ func (s source) Stream(ctx context.Context, stream string, from event.Position, 
 			return err
 		}
 	}
+}
+
+// Define implements node.Source. Nobody asks: rows have the names of their columns.
+func (s source) Define(context.Context, event.TableName, event.Position) (event.Definition, error) {
+	return event.Definition{}, errors.New("asked for a definition")
 }
 
 // A dump is one Stream.
