@@ -122,7 +122,8 @@ func (s *Source) concerning(ctx context.Context, table event.TableName, from, to
 		return "", err
 	}
 	t := newTracker(from, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
-		executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+		gtid := b.Executed()
+		executed.Add(event.GTIDRun{First: gtid, Last: gtid.N})
 		return nil
 	})
 	found := ""

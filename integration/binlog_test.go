@@ -437,9 +437,20 @@ func loggedKilledDump(t *testing.T, db *component.MySQL) {
 	from := resolve(t, s, "current")
 	bigTransaction(t, db, "killed.t", rows)
 	to := resolve(t, s, "current")
+	byGTIDs := from
+	byGTIDs.File, byGTIDs.Offset = "", 0
+	for _, from := range []event.Position{from, byGTIDs} {
+		killDumpsBetween(t, db, s, from, to)
+	}
+}
+
+func killDumpsBetween(t *testing.T, db *component.MySQL, s *binlog.Source, from, to event.Position) {
+	t.Helper()
 	seen := map[event.Version]string{}
 	repeats, kills, total := 0, 0, 0
-	err := s.Stream(t.Context(), "killed", from, inSchema("killed"), nil, func(_ context.Context, b event.Batch) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := s.Stream(ctx, "killed", from, inSchema("killed"), nil, func(_ context.Context, b event.Batch) error {
 		for _, e := range b.Events {
 			if e.Kind != event.Rows {
 				continue
