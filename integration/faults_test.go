@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -401,8 +402,18 @@ func TestRefusedDocuments(t *testing.T) {
 func TestTruncateBesideALoadThatDied(t *testing.T) {
 	r := newRig(t, "died", oracle.WorkloadConfig{}, "initial")
 	r.must(r.work.Fill(t.Context(), 3000))
-	r.proxy.DelayBulks(func(*http.Request) time.Duration { return 200 * time.Millisecond }) // so that the load is not done before it is killed
+	holds := make(chan *proxy.Hold, 1)
+	var bulks atomic.Int32
+	r.proxy.DelayBulks(func(*http.Request) time.Duration {
+		if bulks.Add(1) == 2 { // and all of the load waits for it
+			holds <- r.proxy.HoldBefore()
+		}
+		return 0
+	})
 	r.must(r.node.Start())
+	late := <-holds
+	defer late.Release()
+	r.caught(late)
 	r.awaitReport("a chunk to be saved", func(report status.Report) bool {
 		for _, d := range report.Duties {
 			if d.Load != nil && d.Load.Rows > 0 {
@@ -411,9 +422,6 @@ func TestTruncateBesideALoadThatDied(t *testing.T) {
 		}
 		return false
 	})
-	late := r.proxy.HoldBefore()
-	defer late.Release()
-	r.caught(late)
 	r.must(r.node.Kill())
 	r.proxy.DelayBulks(nil)
 	r.must(r.db.Exec("TRUNCATE TABLE died.acc"))
