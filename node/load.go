@@ -108,6 +108,9 @@ func (r *dutyRun) reads(with *snapshot.Reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reader = with
+	if with != nil {
+		r.mapping = with.Mapper.(Mapping) // that of n.reader; it counts what it changes
+	}
 }
 
 // streams reports whether the mapping's stream has a worker.

@@ -315,7 +315,9 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	}
 	if r.mapping != nil {
 		out.Counters.NulledValues, out.Counters.ClippedValues = r.mapping.Nulled(), r.mapping.Clipped()
-		out.QuarantineLimit = r.mapping.MaxQuarantine()
+		if r.id.Kind == cluster.Stream {
+			out.QuarantineLimit = r.mapping.MaxQuarantine()
+		}
 	}
 	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older
 	out.Counters.SetAside, out.Counters.Retries, out.Counters.InFlight = p.Aside, p.Retries, p.InFlight
