@@ -35,7 +35,7 @@ func (s *Source) Check(ctx context.Context) ([]Finding, error) {
 	c.server()
 	c.grants()
 	c.settings()
-	c.start(s.cfg.Start)
+	c.start(ctx, s)
 	if s.cfg.ServerID != 0 && s.cfg.ServerID == identity.ServerID {
 		c.wrong("server_id", fmt.Sprintf("%d is the server's own id (@@server_id = %d)", s.cfg.ServerID, identity.ServerID), "choose another, or 0")
 	}
@@ -248,7 +248,8 @@ func (c *checker) follows() {
 	c.ok("log_replica_updates", "ON")
 }
 
-func (c *checker) start(start string) {
+func (c *checker) start(ctx context.Context, s *Source) {
+	start := s.cfg.Start
 	p, err := parseStart(start)
 	switch {
 	case err != nil:
@@ -256,6 +257,8 @@ func (c *checker) start(start string) {
 		err = checkFile(c.conn, p)
 	case p.GTIDs != "":
 		err = checkGTIDs(c.identity, p.GTIDs)
+	case !p.Time.IsZero():
+		_, err = s.fileAt(ctx, c.conn, c.identity, p.Time)
 	}
 	if err != nil {
 		c.wrong("start", strings.TrimPrefix(err.Error(), ErrReset.Error()+": "), "") // nothing was read yet

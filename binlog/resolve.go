@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ var (
 	someUUID      = regexp.MustCompile(`(?i)^\s*[0-9a-f]{8}-`)
 )
 
-// parseStart reads a start: a position without anything is "current".
+// parseStart reads a start: a position without anything is "current", one with a time only is behind the last transaction before it.
 func parseStart(start string) (event.Position, error) {
 	if start == StartCurrent {
 		return event.Position{}, nil
@@ -37,6 +38,9 @@ func parseStart(start string) (event.Position, error) {
 		}
 		return event.Position{File: m[1], Offset: offset}, nil
 	}
+	if at, err := time.Parse(time.RFC3339, start); err == nil {
+		return event.Position{Time: at.UTC()}, nil
+	}
 	set, err := event.ParseGTIDSet(start)
 	switch {
 	case err != nil && someUUID.MatchString(start) && !strings.Contains(start, "."):
@@ -44,13 +48,13 @@ func parseStart(start string) (event.Position, error) {
 	case err != nil && onlyFile.MatchString(start):
 		return event.Position{}, fmt.Errorf("%q has no offset; write for example \"%[1]s:%d\"", start, firstEvent)
 	case err != nil || set.IsEmpty():
-		return event.Position{}, fmt.Errorf(`%q is not "current", a file and offset like "binlog.000042:4", or a GTID set like "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"`, start)
+		return event.Position{}, fmt.Errorf(`%q is not "current", a file and offset like "binlog.000042:4", a time like "2026-02-28T23:59:59Z", or a GTID set like "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"`, start)
 	}
 	return event.Position{GTIDs: set.String()}, nil
 }
 
-// Resolve turns a start into a position without epoch and count; "" is the configured start. A file and offset must be the end of a
-// transaction, else the error is an *event.StopError.
+// Resolve turns a start into a position without epoch and count; "" is the configured start. A time becomes the end of the last
+// transaction before it, by the source's clock. A file and offset must be the end of a transaction, else the error is an *event.StopError.
 func (s *Source) Resolve(ctx context.Context, start string) (event.Position, error) {
 	if start == "" {
 		start = s.cfg.Start
@@ -86,6 +90,10 @@ func (s *Source) Resolve(ctx context.Context, start string) (event.Position, err
 		if err == nil {
 			err = checkGTIDs(identity, wanted.GTIDs)
 		}
+	case wanted.Time.After(now):
+		err = &event.StopError{Reason: "the server's clock shows " + now.Format(time.RFC3339) + ", which is before it", Fix: "start at a time that is over, or with \"current\""}
+	case !wanted.Time.IsZero():
+		p, err = s.before(ctx, conn, identity, wanted.Time)
 	default:
 		p, err = s.current(ctx, conn, identity)
 	}
@@ -152,7 +160,26 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 	if p.Offset == firstEvent && !identity.GTIDs() {
 		return p, nil
 	}
-	start := event.Position{ServerUUID: identity.ServerUUID, File: p.File, Offset: firstEvent}
+	isEnd := false
+	at, err := s.scanUntil(ctx, identity, p.File, func(t *tracker) bool {
+		isEnd = isEnd || t.boundary.File == p.File && t.boundary.Offset == p.Offset
+		return t.boundary.File != p.File || t.boundary.Offset >= p.Offset
+	})
+	if err != nil {
+		return event.Position{}, err
+	}
+	if !isEnd {
+		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%s is not the end of a transaction", p),
+			Fix: fmt.Sprintf("the nearest end after it is %s", at)}
+	}
+	p.Time, p.GTIDs = at.Time, at.GTIDs
+	return p, nil
+}
+
+// scanUntil reads from the beginning of a file until done, which is asked before each event behind the head of the file, and returns
+// the end of the last transaction before that, with the GTIDs executed there.
+func (s *Source) scanUntil(ctx context.Context, identity Identity, file string, done func(*tracker) bool) (event.Position, error) {
+	start := event.Position{ServerUUID: identity.ServerUUID, File: file, Offset: firstEvent}
 	var executed event.GTIDSet
 	headed := false // the GTIDs of earlier files, which head a file, were read
 	t := newTracker(start, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
@@ -160,23 +187,59 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 		return nil
 	})
 	t.previous = func(set event.GTIDSet) { executed, headed = set, true }
-	isEnd := false
-	err := s.readUntil(ctx, "scan", nil, t, func() bool {
-		isEnd = isEnd || t.boundary.File == p.File && t.boundary.Offset == p.Offset
-		return headed && (t.boundary.File != p.File || t.boundary.Offset >= p.Offset)
-	})
-	if err != nil {
+	if err := s.readUntil(ctx, "scan", nil, t, func() bool { return headed && done(t) }); err != nil {
 		return event.Position{}, err
 	}
-	if !isEnd {
-		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%s is not the end of a transaction", p),
-			Fix: fmt.Sprintf("the nearest end after it is %s", t.boundary)}
-	}
-	p.Time = t.boundary.Time
+	p := event.Position{File: t.boundary.File, Offset: t.boundary.Offset, Time: t.boundary.Time}
 	if identity.GTIDs() {
 		p.GTIDs = executed.String()
 	}
 	return p, nil
+}
+
+// before returns the end of the last transaction before a time: the first one that was committed then or later comes behind it.
+func (s *Source) before(ctx context.Context, conn *client.Conn, identity Identity, at time.Time) (event.Position, error) {
+	file, err := s.fileAt(ctx, conn, identity, at)
+	if err != nil {
+		return event.Position{}, err
+	}
+	end, err := logEnd(conn)
+	if err != nil {
+		return event.Position{}, err
+	}
+	p, err := s.scanUntil(ctx, identity, file, func(t *tracker) bool {
+		return t.tx.open && !t.tx.time.IsZero() && !t.tx.time.Before(at) || !positionBefore(t.boundary, end)
+	})
+	if p.Time.IsZero() { // the last one is in an earlier file
+		p.Time = at
+	}
+	return p, err
+}
+
+// fileAt returns the newest file that was begun before a time, looking from the newest to the oldest.
+func (s *Source) fileAt(ctx context.Context, conn *client.Conn, identity Identity, at time.Time) (string, error) {
+	files, err := logFiles(conn)
+	if err != nil {
+		return "", err
+	}
+	var begun time.Time
+	for _, f := range slices.Backward(files) {
+		_, err := s.scanUntil(ctx, identity, f.Name, func(t *tracker) bool {
+			begun = time.Unix(int64(t.created.at), 0).UTC()
+			return true
+		})
+		if err != nil {
+			return "", err
+		}
+		if begun.Unix() < at.Unix() { // in the same second, the file before may have transactions of that time
+			return f.Name, nil
+		}
+	}
+	if len(files) == 0 {
+		return "", fmt.Errorf("%w: it has no binary log", ErrReset)
+	}
+	return "", fmt.Errorf("%w: its oldest one, %s, begins at %s; to start there, write %q", ErrPurged, files[0].Name, begun.Format(time.RFC3339),
+		fmt.Sprintf("%s:%d", files[0].Name, firstEvent))
 }
 
 // checkGTIDs reports whether the server can go on from a set.

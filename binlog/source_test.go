@@ -37,6 +37,8 @@ func TestConfigValidate(t *testing.T) {
 		"IPv6":               {func(c *Config) { c.Addr = "[::1]:3307" }, ""},
 		"GTIDs":              {func(c *Config) { c.Start = testServer.String() + ":1-5:7" }, ""},
 		"file":               {func(c *Config) { c.Start = "mysql-bin.1000000:4" }, ""},
+		"time":               {func(c *Config) { c.Start = "2026-02-28T23:59:59.5+01:00" }, ""},
+		"time without zone":  {func(c *Config) { c.Start = "2026-02-28 23:59:59" }, "start: \"2026-02-28 23:59:59\" is not \"current\""},
 		"no addr":            {func(c *Config) { c.Addr = "" }, "addr: must be given"},
 		"scheme":             {func(c *Config) { c.Addr = "http://db:3306" }, "addr: \"http://db:3306\" must not carry a scheme"},
 		"blank":              {func(c *Config) { c.Addr = "db:3306 " }, "addr: \"db:3306 \" must not contain blanks"},

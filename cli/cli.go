@@ -88,7 +88,7 @@ const usage = `usage: canalgo -config FILE             run a node
   quarantine show ID                    one of them
   quarantine retry ID...|all            write them again from their rows
   quarantine drop ID...|all             forget them
-  rewind SOURCE PLACE                   read again from FILE:OFFSET, a GTID set or current, in a new epoch
+  rewind SOURCE PLACE                   read again from FILE:OFFSET, a time, a GTID set or current, in a new epoch
   token [-data FOLDER]                  print what a further node needs
   leave                                 hand over, leave the cluster and stop
   remove NODE                           take a node out that is gone for good

@@ -129,7 +129,7 @@ func (i *invocation) rewind(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(rest) != 2 {
-		return wrongUse("write canalgo rewind SOURCE PLACE, where PLACE is FILE:OFFSET, a GTID set or current")
+		return wrongUse("write canalgo rewind SOURCE PLACE, where PLACE is FILE:OFFSET, a time, a GTID set or current")
 	}
 	at, err := client.Rewind(ctx, rest[0], rest[1])
 	if err != nil {

@@ -55,7 +55,7 @@ type Source interface {
 	snapshot.Selector
 	// Server asks who answers at the source's addresses: the server with that UUID, if it does, else the first one.
 	Server(ctx context.Context, uuid string) (Server, error)
-	// Resolve turns "current", a file and offset or a GTID set into a position without epoch and count. An empty start is
+	// Resolve turns "current", a file and offset, a time or a GTID set into a position without epoch and count. An empty start is
 	// the configured one.
 	Resolve(ctx context.Context, start string) (event.Position, error)
 	// Stream emits everything after from, in order, until ctx ends or the source fails for good. It reconnects by
