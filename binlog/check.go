@@ -191,7 +191,7 @@ func (c *checker) settings() {
 		c.ok("binlog_row_metadata", "FULL")
 	} else {
 		c.warn("binlog_row_metadata", "is "+i.RowMetadata+": rows come without the names of their columns; the definitions of mapped tables are kept beside them, and a change of one that cannot be followed needs a load",
-			"SET PERSIST binlog_row_metadata = 'FULL'")
+			c.set("binlog_row_metadata", "'FULL'"))
 	}
 	c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
 	if i.MariaDB {

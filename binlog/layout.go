@@ -133,7 +133,7 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte, 
 }
 
 // loadBehind is what helps when rows cannot be told by the history of definitions.
-const loadBehind = "load the table again; with SET PERSIST binlog_row_metadata = FULL rows bring the names of their columns along"
+const loadBehind = "load the table again; with binlog_row_metadata = FULL rows bring the names of their columns along"
 
 // usable says why a definition does not give the names of n columns.
 func usable(name event.TableName, n int, d *event.Definition) error {
