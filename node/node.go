@@ -301,7 +301,7 @@ func (n *Node) gate(mapping string) *sink.Gate {
 	defer n.mu.Unlock()
 	g := n.gates[mapping]
 	if g == nil {
-		g = new(sink.Gate)
+		g = sink.NewGate()
 		n.gates[mapping] = g
 	}
 	return g

@@ -47,26 +47,25 @@ type dutyRun struct {
 // work does the duties that are assigned to this node until ctx ends.
 func (n *Node) work(ctx context.Context) error {
 	runs := make(map[cluster.DutyID]*dutyRun)
-	end := func(id cluster.DutyID) {
-		runs[id].cancel()
-		<-runs[id].done
-		n.mu.Lock()
-		delete(n.duties, id)
-		n.mu.Unlock()
-		delete(runs, id)
-	}
-	defer func() {
-		for id := range maps.Clone(runs) {
-			end(id)
+	// All that end are told first: one may wait for another.
+	end := func(which func(*dutyRun) bool) {
+		over := maps.Clone(runs)
+		maps.DeleteFunc(over, func(_ cluster.DutyID, r *dutyRun) bool { return !which(r) })
+		for _, r := range over {
+			r.cancel()
 		}
-	}()
+		for id, r := range over {
+			<-r.done
+			n.mu.Lock()
+			delete(n.duties, id)
+			n.mu.Unlock()
+			delete(runs, id)
+		}
+	}
+	defer end(func(*dutyRun) bool { return true })
 	for {
 		v, changed := n.coord.View()
-		for id, r := range maps.Clone(runs) {
-			if v.Duties[id].Assignment != r.assignment {
-				end(id)
-			}
-		}
+		end(func(r *dutyRun) bool { return v.Duties[r.id].Assignment != r.assignment })
 		for id, d := range v.Duties {
 			if runs[id] != nil || d.Assignment.Node != n.cfg.ID || n.draining.Err() != nil {
 				continue

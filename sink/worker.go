@@ -66,9 +66,6 @@ type Quarantine interface {
 	Cleared(ctx context.Context, before event.Version) error
 }
 
-// A Gate keeps a mapping's load and its Clear apart: a load holds it shared from reading rows until they are written.
-type Gate = sync.RWMutex
-
 // Parts is what a Worker is put together from.
 type Parts struct {
 	Feed     Feed
@@ -190,10 +187,13 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 	if !ok {
 		return w.writer.Write(ctx, []mapping.Change{c}, nil)
 	}
-	w.Gate.Lock()
-	defer w.Gate.Unlock()
+	release, err := w.Gate.Close(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	var cleared Cleared
-	err := w.writer.try(ctx, func(ctx context.Context) (_ bool, err error) {
+	err = w.writer.try(ctx, func(ctx context.Context) (_ bool, err error) {
 		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
 		return false, err
 	})

@@ -194,7 +194,7 @@ func newBench(t *testing.T, s script, limits sink.Limits) *bench {
 		b.feed.batches = append(b.feed.batches, seq)
 	}
 	b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: s, Sink: b.dest, Keeper: b.keeper, Index: "i",
-		Gate: new(sink.Gate), Begin: func() error { return nil }, Log: hclog.NewNullLogger()}, limits)
+		Gate: sink.NewGate(), Begin: func() error { return nil }, Log: hclog.NewNullLogger()}, limits)
 	return b
 }
 
@@ -471,7 +471,7 @@ func TestWorkerBeginsNoWriteWithoutALease(t *testing.T) {
 		b := newBench(t, script{1: {write("a")}}, small)
 		ended := errors.New("lease ended")
 		b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: script{1: {write("a")}}, Sink: b.dest, Keeper: b.keeper, Index: "i",
-			Gate: new(sink.Gate), Begin: func() error { return ended }, Log: hclog.NewNullLogger()}, small)
+			Gate: sink.NewGate(), Begin: func() error { return ended }, Log: hclog.NewNullLogger()}, small)
 		if err := b.worker.Run(t.Context()); !errors.Is(err, ended) {
 			t.Errorf("got %v, want %v", err, ended)
 		}

@@ -191,10 +191,13 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 		defer close(chunks)
 		key, limit := p.LastKey, firstRows
 		for {
-			r.Gate.RLock()
+			release, err := r.Gate.Share(ctx)
+			if err != nil {
+				return err
+			}
 			c, err := r.next(ctx, key, limit)
 			if err != nil {
-				r.Gate.RUnlock()
+				release()
 				return err
 			}
 			c.done = make(chan error, 1)
@@ -205,17 +208,17 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 			again := r.query().upTo(key, last)
 			weight := int64(min(c.bytes(), pendingBytes))
 			if err := room.Acquire(ctx, weight); err != nil {
-				r.Gate.RUnlock()
+				release()
 				return err
 			}
 			select {
 			case <-ctx.Done():
-				r.Gate.RUnlock()
+				release()
 				return ctx.Err()
 			case chunks <- c:
 			}
 			g.Go(func() error {
-				defer r.Gate.RUnlock()
+				defer release()
 				defer room.Release(weight)
 				err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again, math.MaxInt) })
 				c.done <- err
@@ -251,8 +254,11 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 // Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
 // given one is deleted.
 func (r *Reader) Render(ctx context.Context, index, document string, key []string) error {
-	r.Gate.RLock()
-	defer r.Gate.RUnlock()
+	release, err := r.Gate.Share(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	c, err := r.readOnce(ctx, r.query().exactly(key), math.MaxInt)
 	if err != nil {
 		return err

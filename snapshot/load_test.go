@@ -173,7 +173,7 @@ func newBench(rows int) *bench {
 			return event.Position{Epoch: epoch, Count: event.FirstCount + b.newest, GTIDs: "set"}, nil
 		},
 		Newest: func() (event.Version, bool) { return version(b.newest), true },
-		Keeper: b.keeper, Gate: new(sink.Gate), Limits: sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1000, InFlight: 3}, Log: hclog.NewNullLogger()}
+		Keeper: b.keeper, Gate: sink.NewGate(), Limits: sink.Limits{BulkBytes: 1 << 20, BulkDocs: 1000, InFlight: 3}, Log: hclog.NewNullLogger()}
 	return b
 }
 
