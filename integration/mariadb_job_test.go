@@ -3,6 +3,7 @@
 package integration_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // TestMariaDBJob is the main job from a MariaDB, its log's rows compressed and with the texts of statements: a load under writes of
-// every kind, a server that is killed, and a comparison of all rows.
+// every kind, a joined mapping, a server that is killed, and a comparison of all rows.
 func TestMariaDBJob(t *testing.T) {
 	db, err := component.StartMariaDB(t.Context(), t.TempDir(), "--log-bin-compress=ON", "--log-bin-compress-min-len=64", "--binlog-annotate-row-events=ON")
 	if err != nil {
@@ -23,6 +24,11 @@ func TestMariaDBJob(t *testing.T) {
 	const rows = 5_000
 	r := newRigOn(t, db, "maria", oracle.WorkloadConfig{Keys: rows, MaxRows: 1000, Pace: 20 * time.Millisecond, Truncates: true, XA: true, Commits: true}, "initial")
 	r.must(r.work.Fill(t.Context(), rows))
+	joined := oracle.Pair{SQL: "select o.id as _id, o.note, s.name as shop from maria.orders o left join maria.shops s on s.id = o.shop", Index: "mariajoined"}
+	r.must(r.db.Exec("CREATE TABLE maria.shops (id INT PRIMARY KEY, name VARCHAR(40))", "CREATE TABLE maria.orders (id INT PRIMARY KEY, shop INT, note VARCHAR(40), INDEX (shop))",
+		"INSERT INTO maria.shops VALUES (1, 'one'), (2, 'two')", "INSERT INTO maria.orders VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 0, 'c'), (4, NULL, 'd')"))
+	r.must(r.node.Configure(r.sections("initial") + r.mapping(joined.Index, "initial", joined.SQL)))
+	t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), joined.Index)) })
 	if out := r.command(0, "check", r.node.Config()); !strings.Contains(out, "10.11") {
 		t.Errorf("check: %s", out)
 	}
@@ -38,7 +44,14 @@ func TestMariaDBJob(t *testing.T) {
 	}
 	r.progress(500)
 	stop()
+	r.must(r.work.Fill(t.Context(), rows/2)) // the table may have been emptied last
+	r.must(r.db.Exec("UPDATE maria.shops SET name = 'renamed' WHERE id = 1", "DELETE FROM maria.shops WHERE id = 2", "INSERT INTO maria.orders VALUES (9, 1, 'new')"))
 	r.equal()
+	result, err := joined.Compare(t.Context(), r.db, r.es)
+	r.must(err)
+	if err := result.Err(); err != nil || result.Documents != 5 {
+		t.Errorf("joined: %d documents, %v", result.Documents, err)
+	}
 	judge()
 	if out := r.command(0, "verify", "shop/maria"); !strings.Contains(out, " rows equal ") {
 		t.Errorf("verify: %s", out)
