@@ -77,6 +77,20 @@ func FuzzLog(f *testing.F) {
 	l.add(typePreviousGTIDs, []byte{1, 0, 0, 0, 0, 0, 0, 0}, testServer[:], []byte{1, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 16))
 	l.add(typeExecuteLoadQuery, make([]byte, queryHeader+loadHeader), []byte("\x00LOAD DATA INFILE 'x' INTO TABLE a"))
 	f.Add(fuzzed(l))
+	m := &fakeLog{}
+	m.formatOf(mariadbFormat)
+	m.add(typeGTIDList, []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0})
+	m.mariadbGTID(0, 10, gtidGroupCommit, make([]byte, 8)...)
+	m.table(1, "shop.a")
+	plain := m.rows(typeWriteRowsV1, 1, fakeRow{1, "one"})
+	const rows = headerSize + 6 + 2 + 1 + 1
+	m.add(typeWriteRowsCompressed, plain[headerSize:rows], deflate(plain[rows:]))
+	m.xid()
+	m.mariadbGTID(0, 11, gtidStandalone)
+	m.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0}, deflate([]byte("CREATE OR REPLACE TABLE shop.a (id INT)")))
+	m.mariadbGTID(0, 12, gtidPreparedXA, 3, 0, 0, 0, 1, 1, 'a', 'b')
+	m.add(typeXAPrepare, []byte{0})
+	f.Add(fuzzed(m))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		data = data[:min(len(data), 64<<10)]
 		before := allocated()

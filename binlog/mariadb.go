@@ -211,7 +211,10 @@ func (t *tracker) gtidList(body []byte) error {
 	return nil
 }
 
-// inflate unpacks what MariaDB has compressed in an event; the size that it claims for itself is not believed:
+// maxInflation is how many times larger zlib can make its input at most.
+const maxInflation = 1032
+
+// inflate unpacks what MariaDB has compressed in an event; a size that cannot be is not believed:
 //
 //	1:1 algorithm:3 unused:1 size of size:3 | size, big-endian | zlib
 func inflate(b []byte) ([]byte, error) {
@@ -222,13 +225,23 @@ func inflate(b []byte) ([]byte, error) {
 	if size > maxEvent {
 		return nil, fmt.Errorf("it has %d bytes unpacked, more than the %d that are taken", size, maxEvent)
 	}
+	if size > maxInflation*uint64(len(b)) {
+		return nil, fmt.Errorf("it has %d bytes and claims to have %d unpacked", len(b), size)
+	}
 	r, err := zlib.NewReader(bytes.NewReader(b[1+int(b[0]&7):]))
 	if err != nil {
 		return nil, err
 	}
-	out, err := io.ReadAll(io.LimitReader(r, int64(size)+1))
-	if err == nil && uint64(len(out)) != size {
-		err = fmt.Errorf("it has %d bytes unpacked instead of %d", len(out), size)
+	out := make([]byte, size)
+	n, err := io.ReadFull(r, out)
+	if err != nil {
+		return nil, fmt.Errorf("it has %d bytes unpacked instead of %d: %w", n, size, err)
 	}
-	return out, err
+	switch n, err := r.Read(make([]byte, 1)); {
+	case n > 0 || err == nil:
+		return nil, fmt.Errorf("it has more than %d bytes unpacked", size)
+	case err != io.EOF: // its checksum stands at the end
+		return nil, err
+	}
+	return out, nil
 }

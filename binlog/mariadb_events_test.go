@@ -140,6 +140,17 @@ func TestMariaDBMalformed(t *testing.T) {
 			body[2] = 22
 			l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0}, body)
 		},
+		"more than 20 bytes unpacked": func(l *fakeLog) {
+			body := deflate([]byte("TRUNCATE TABLE shop.a"))
+			body[2] = 20
+			l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0}, body)
+		},
+		"zlib: invalid checksum": func(l *fakeLog) {
+			body := deflate([]byte("TRUNCATE TABLE shop.a"))
+			body[len(body)-1]++
+			l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0}, body)
+		},
+		"claims to have 65535 unpacked":         func(l *fakeLog) { l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0, 0x82, 255, 255}) },
 		"compressed in a way that is not known": func(l *fakeLog) { l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0, 0xf1, 1}) },
 		"more than the 67108864 that are taken": func(l *fakeLog) { l.add(typeQueryCompressed, make([]byte, queryHeader), []byte{0, 0x84, 255, 0, 0, 0}) },
 		"an event of the unknown type 169":      func(l *fakeLog) { l.add(169, make([]byte, 20)) },
