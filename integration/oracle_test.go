@@ -169,21 +169,21 @@ func (r *rig) sections(load string) string {
 	return r.endpoints() + r.mapping(r.name, load, r.work.SQL())
 }
 
-func (r *rig) endpoints() string {
-	return fmt.Sprintf(`[source.shop]
-addr = %q
-user = %q
-password = %q
-schema = %q
+func (r *rig) endpoints() string { return r.source("shop", r.name) + r.destination() }
 
-[sink.es]
+func (r *rig) source(name, schema string) string {
+	return fmt.Sprintf("[source.%s]\naddr = %q\nuser = %q\npassword = %q\nschema = %q\n\n", name, r.mysql.Addr(), component.CanalgoUser, component.CanalgoPassword, schema)
+}
+
+func (r *rig) destination() string {
+	return fmt.Sprintf(`[sink.es]
 type = "elasticsearch"
 addresses = [%q]
 user = %q
 password = %q
 bulk_docs = 500
 replicas = 0
-`, r.mysql.Addr(), component.CanalgoUser, component.CanalgoPassword, r.name, r.proxy.URL(), component.CanalgoUser, component.ElasticPassword)
+`, r.proxy.URL(), component.CanalgoUser, component.ElasticPassword)
 }
 
 func (r *rig) mapping(name, load, sql string) string {

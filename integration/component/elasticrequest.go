@@ -104,6 +104,7 @@ func (e *Elasticsearch) Count(ctx context.Context, index string) (int, error) {
 // A Document is one document with its version, as Elasticsearch has it.
 type Document struct {
 	ID      string          `json:"_id"`
+	Routing string          `json:"_routing"`
 	Version int64           `json:"_version"`
 	Source  json.RawMessage `json:"_source"`
 }

@@ -49,13 +49,19 @@ func (c Case) Read(t *testing.T, file string) string {
 // Compare checks what was printed.
 func (c Case) Compare(t *testing.T, got string) {
 	t.Helper()
+	c.CompareFile(t, "want", got)
+}
+
+// CompareFile is Compare with a file of another name than want.
+func (c Case) CompareFile(t *testing.T, file, got string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(filepath.Join(c.Dir, "want"), []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(c.Dir, file), []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if want := c.Read(t, "want"); got != want {
+	if want := c.Read(t, file); got != want {
 		t.Errorf("%s: got\n%s\nwant\n%s", c.Name, got, want)
 	}
 }

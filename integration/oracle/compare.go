@@ -26,8 +26,9 @@ import (
 // A Pair is a query and the index that it should be equal to. The query is a mapping's own SQL, run by MySQL itself: the
 // column _id is the document's id, the others are its fields.
 type Pair struct {
-	SQL   string
-	Index string
+	SQL    string
+	Index  string
+	Schema string // of tables that the query names without one
 }
 
 // A Difference is one row or document that is not as it should be.
@@ -131,6 +132,11 @@ func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 		return nil, nil, err
 	}
 	defer conn.Close()
+	if p.Schema != "" {
+		if err := conn.UseDB(p.Schema); err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, s := range []string{"SET time_zone = '+00:00'", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"} {
 		if _, err := conn.Execute(s); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", s, err)
