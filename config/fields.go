@@ -44,6 +44,9 @@ func fields(v reflect.Value) []field {
 	return list
 }
 
+// A refuser is a section whose users come with keys from elsewhere that it does not have; it says why, and what to write instead.
+type refuser interface{ RefusedKeys() map[string]string }
+
 // isGroup reports whether a value is a struct with keys of its own.
 func isGroup(v reflect.Value) bool {
 	_, text := v.Addr().Interface().(encoding.TextUnmarshaler)
@@ -71,6 +74,10 @@ func decodeGroup(table map[string]any, target reflect.Value, at []string, wrong 
 		key := append(at[:len(at):len(at)], name)
 		f, ok := known[name]
 		if !ok {
+			if r, ok := target.Addr().Interface().(refuser); ok && r.RefusedKeys()[name] != "" {
+				wrong(key, r.RefusedKeys()[name])
+				continue
+			}
 			wrong(key, "unknown key; "+didYouMean(name, names))
 			continue
 		}

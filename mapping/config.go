@@ -18,6 +18,17 @@ type Config struct {
 	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
 
+// RefusedKeys returns why keys of canal are not among these.
+func (Config) RefusedKeys() map[string]string {
+	return map[string]string{
+		"_type":           "Elasticsearch 7 has no types; leave it out",
+		"pk":              "documents are found by their id, never by another field; write the table's key as the id: KEY as _id",
+		"upsert":          "a document is written whole by one mapping, so that no part of it can be lost; join the tables in one mapping's sql",
+		"syncByTimestamp": "every change is followed as it comes; leave it out",
+		"syncInterval":    "every change is followed as it comes; leave it out",
+	}
+}
+
 // How many documents of a mapping may be set aside.
 const (
 	defaultQuarantine = 10_000
