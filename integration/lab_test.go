@@ -9,9 +9,9 @@ import (
 	"canalgo/integration/lab"
 )
 
-// TestRandomSchedules plays three random schedules on real processes. make soak plays many more; one that failed there once belongs
-// here.
-func TestRandomSchedules(t *testing.T) {
+// TestSchedules plays rows of the fault matrix one by one, and three random schedules, on real processes. make soak plays many more; one
+// that failed there once belongs here.
+func TestSchedules(t *testing.T) {
 	l, err := lab.New(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -21,18 +21,48 @@ func TestRandomSchedules(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, seed := range []uint64{2, 4, 15} {
-		s := lab.Random(seed, 6*time.Second)
-		o, err := l.Play(t.Context(), s)
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		if o.Rows == 0 || len(o.Faults) < 3 {
-			t.Errorf("seed %d: %d rows changed and %d kinds of faults were made: this shows nothing", seed, o.Rows, len(o.Faults))
-		}
-		for _, v := range o.Violations {
-			t.Errorf("seed %d: %s\n%s", seed, v, s)
-		}
-		t.Logf("seed %d: %v, %d rows, all was written %s after the last was healed", seed, o.Faults, o.Rows, o.Equal.Round(time.Millisecond))
+	schedules := []struct {
+		name string // the rows of the matrix
+		lab.Schedule
+	}{
+		{"F1 F3", parse(t, "seed 1 load 5s\n 0.5s +1s kill-mid-write worker\n 2s +1s kill leader\n 3s +1s kill-mid-write leader")},
+		{"F8 F9", parse(t, "seed 2 load 6s\n 0.5s +3s pause leader\n 2s +3s pause worker")},
+		{"F19", parse(t, "seed 3 load 6s\n 1s +4s cut leader")},
+		{"F30", parse(t, "seed 4 load 5s\n 0.5s +4s peer-resets\n 1s +3s mysql-resets")},
+		{"F51", parse(t, "seed 5 load 5s\n 0.5s +4s dump-kills")},
+		{"F75 F78", parse(t, "seed 6 load 5s\n 0.5s +4s elastic-item-faults")},
+		{"F77", parse(t, "seed 7 load 5s\n 0.5s +4s elastic-answers-lost")},
+		{"random 2", lab.Random(2, 6*time.Second)},
+		{"random 4", lab.Random(4, 6*time.Second)},
+		{"random 15", lab.Random(15, 6*time.Second)},
 	}
+	for _, s := range schedules {
+		t.Run(s.name, func(t *testing.T) {
+			o, err := l.Play(t.Context(), s.Schedule)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made := 0
+			for _, n := range o.Faults {
+				made += n
+			}
+			if o.Rows == 0 || made < min(len(s.Events), 3) {
+				t.Errorf("%d rows changed and %d faults were made, %v: this shows nothing", o.Rows, made, o.Faults)
+			}
+			for _, v := range o.Violations {
+				t.Errorf("%s\n%s", v, s)
+			}
+			t.Logf("%v, %d rows, %d kills, %d of them with a write under way, %d repeats, all was written %s after the last was healed", o.Faults, o.Rows, o.Kills, o.InFlight,
+				o.Repeats, o.Equal.Round(time.Millisecond))
+		})
+	}
+}
+
+func parse(t *testing.T, trace string) lab.Schedule {
+	t.Helper()
+	s, err := lab.Parse(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
