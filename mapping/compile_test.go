@@ -203,6 +203,29 @@ func TestBindRefuses(t *testing.T) {
 	}
 }
 
+// fuzzRule does with a rule what is done with one that a server answers.
+func fuzzRule(t *testing.T, r *mapping.Rule, table *event.Table, row event.Row) {
+	var touched mapping.Touched
+	if _, err := r.Touch(&row, &touched); err != nil {
+		return
+	}
+	columns := append([]event.Column{{Name: "given", Type: event.Int}}, make([]event.Column, len(r.Lookups()[0].Columns))...)
+	result, err := r.Result(table, columns)
+	if err != nil {
+		return
+	}
+	values := make([]any, len(result.Columns))
+	for i := range values {
+		values[i] = int64(i)
+	}
+	if _, err := r.Rendered(result, [][]any{values, values}, touched.Keys, 7); err != nil {
+		return
+	}
+	if r.Documents(nil) == "" || r.Keys([]string{"1"}, 2) == "" {
+		t.Error("a question without text")
+	}
+}
+
 func FuzzCompile(f *testing.F) {
 	for _, sql := range []string{
 		"select u.id as _id, concat(a,'-',b) x, * from `shop`.`order` as u where a=1 and (b < 2.50 or not c in (1,'x',-3,null))",
@@ -226,6 +249,10 @@ func FuzzCompile(f *testing.F) {
 		table.Name = m.Table()
 		row := row
 		row.Table = &table
+		if r := m.Rule(); r != nil {
+			fuzzRule(t, r, &table, row)
+			return
+		}
 		changes, err := m.Map([]event.Row{row})
 		if err == nil && len(changes) > 2 {
 			t.Errorf("%d changes of one row", len(changes))

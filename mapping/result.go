@@ -69,6 +69,14 @@ func (r *Rule) KeyOf(anchor *event.Table, values []any) (Key, error) {
 	return b.key(image)
 }
 
+// place is where the i-th column of an answer stands in the SQL; behind a * that is not known.
+func (r *Rule) place(i int) int {
+	if i < len(r.items) {
+		return r.items[i].at
+	}
+	return 0
+}
+
 // bindResult binds a mapping to the answer of its rule: every column but the key's is a field.
 func (b *binder) bindResult() (*binding, error) {
 	out := &binding{table: b.table}
@@ -77,7 +85,7 @@ func (b *binder) bindResult() (*binding, error) {
 	seen, skipped := map[string]bool{}, map[string]bool{}
 	for i := range b.table.Columns[:end] {
 		c := &b.table.Columns[i]
-		it := item{name: c.Name, at: r.items[min(i, len(r.items)-1)].at}
+		it := item{name: c.Name, at: r.place(i)}
 		if seen[it.name] {
 			return nil, b.stop(fmt.Sprintf("the select list gives %q twice", it.name), "give one of them an alias")
 		}
