@@ -81,8 +81,9 @@ func (p *progress) took(end event.Position) {
 	p.mapping = p.moved
 }
 
-// mapped notes that the batch is.
-func (p *progress) mapped() {
+// mapped notes that the batch, of so many rows, is.
+func (p *progress) mapped(rows int) {
+	p.read.Add(uint64(rows))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mapping = time.Time{}

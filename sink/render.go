@@ -27,12 +27,6 @@ const (
 	groupBytes = 4 << 20
 )
 
-// decoded is a batch with its rows.
-type decoded struct {
-	batch event.Batch
-	rows  []event.Row
-}
-
 // A group is batches that are rendered together: all that had come when the one before was done.
 type group struct {
 	rows  []event.Row
@@ -75,22 +69,16 @@ func (w *Worker) followRendered(ctx context.Context) error {
 // readAhead hands batch after batch to who gathers them.
 func (w *Worker) readAhead(ctx context.Context, read chan<- decoded) error {
 	for {
-		batch, err := w.Feed.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		d, err := w.next(ctx)
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("next batch: %w", err)
+			return err
 		}
-		w.progress.took(batch.End)
-		rows, err := w.Decoder.Decode(batch.Events)
-		if err != nil {
-			return fmt.Errorf("decode after %s: %w", batch.End, err)
-		}
-		w.progress.mapped()
-		w.progress.read.Add(uint64(len(rows)))
+		w.progress.mapped(len(d.rows))
 		select {
-		case read <- decoded{batch, rows}:
+		case read <- d:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

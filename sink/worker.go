@@ -136,28 +136,45 @@ func unlessStopped(stopped, ctx context.Context, err error) error {
 // follow is the data path: next, decode, map, write. The acknowledgement follows when the write is done.
 func (w *Worker) follow(ctx context.Context) error {
 	for {
-		batch, err := w.Feed.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		d, err := w.next(ctx)
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("next batch: %w", err)
+			return err
 		}
-		w.progress.took(batch.End)
-		rows, err := w.Decoder.Decode(batch.Events) // here, not on the leader
+		changes, err := w.Mapper.Map(d.rows) // each change carries its version
 		if err != nil {
-			return fmt.Errorf("decode after %s: %w", batch.End, err)
+			return fmt.Errorf("map after %s: %w", d.batch.End, err)
 		}
-		changes, err := w.Mapper.Map(rows) // each change carries its version
-		if err != nil {
-			return fmt.Errorf("map after %s: %w", batch.End, err)
-		}
-		w.progress.mapped()
-		w.progress.read.Add(uint64(len(rows)))
-		if err := w.write(ctx, changes, batch.Seq); err != nil {
-			return fmt.Errorf("write after %s: %w", batch.End, err)
+		w.progress.mapped(len(d.rows))
+		if err := w.write(ctx, changes, d.batch.Seq); err != nil {
+			return fmt.Errorf("write after %s: %w", d.batch.End, err)
 		}
 	}
+}
+
+// decoded is a batch with its rows.
+type decoded struct {
+	batch event.Batch
+	rows  []event.Row
+}
+
+// next takes a batch from the feed and decodes it: here, not on the leader. io.EOF is the feed's end.
+func (w *Worker) next(ctx context.Context) (decoded, error) {
+	batch, err := w.Feed.Next(ctx)
+	if errors.Is(err, io.EOF) {
+		return decoded{}, io.EOF
+	}
+	if err != nil {
+		return decoded{}, fmt.Errorf("next batch: %w", err)
+	}
+	w.progress.took(batch.End)
+	rows, err := w.Decoder.Decode(batch.Events)
+	if err != nil {
+		return decoded{}, fmt.Errorf("decode after %s: %w", batch.End, err)
+	}
+	return decoded{batch, rows}, nil
 }
 
 // write queues a batch's changes. A Clear waits for everything before it.
