@@ -8,7 +8,6 @@ import (
 	"canalgo/event"
 	"canalgo/mapping"
 	"canalgo/snapshot"
-	"canalgo/sqltext"
 )
 
 // A Source describes tables and opens sessions.
@@ -48,6 +47,9 @@ func Define(ctx context.Context, s Source, m Mapping) (table, anchor *event.Tabl
 // shape asks the server what the columns of a rule's documents are.
 func shape(ctx context.Context, source Source, r *mapping.Rule, anchor *event.Table) (*event.Table, error) {
 	for _, name := range r.Tables() { // views have no row events
+		if name == anchor.Name {
+			continue
+		}
 		if _, err := source.Describe(ctx, name); err != nil {
 			return nil, err
 		}
@@ -73,20 +75,10 @@ func shape(ctx context.Context, source Source, r *mapping.Rule, anchor *event.Ta
 
 // First renders the document of the first key, as a row of table, for a look at it; there may be none.
 func First(ctx context.Context, s Session, r *mapping.Rule, table *event.Table) ([]event.Row, error) {
-	columns := make([]event.Column, len(table.Key))
-	for i, k := range table.Key {
-		columns[i] = table.Columns[k]
-	}
 	var key []string
-	err := s.Query(ctx, r.Keys(nil, 1), nil, func(values []any) error {
-		for i, c := range columns {
-			literal, err := sqltext.Literal(c, values[i])
-			if err != nil {
-				return err
-			}
-			key = append(key, literal)
-		}
-		return nil
+	err := s.Query(ctx, r.Keys(nil, 1), nil, func(values []any) (err error) {
+		key, err = snapshot.Key(snapshot.KeyTable(table), values)
+		return err
 	})
 	if err != nil || key == nil {
 		return nil, err

@@ -9,6 +9,7 @@ package lookup
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"canalgo/event"
 	"canalgo/mapping"
@@ -39,12 +40,11 @@ type Renderer struct {
 	anchor  *event.Table // the table whose columns make the id, as the server describes it now
 	open    func(context.Context) (Session, error)
 	session Session
-	page    int
 }
 
 // New returns a Renderer that asks sessions of open; one that fails is closed, and the next one opened when it is needed.
 func New(r *mapping.Rule, anchor *event.Table, open func(context.Context) (Session, error)) *Renderer {
-	return &Renderer{rule: r, anchor: anchor, open: open, page: pageDocuments}
+	return &Renderer{rule: r, anchor: anchor, open: open}
 }
 
 // Close ends its session.
@@ -110,47 +110,25 @@ func (w *work) all(ctx context.Context) error {
 	if err := w.nulls(ctx, t.Null); err != nil {
 		return err
 	}
-	keys := t.Keys
-	if keys == nil {
-		keys = make(map[string]mapping.Key)
-	}
-	flush := func(most int) error {
-		for len(keys) > most {
-			page := keys
-			if len(keys) > w.page {
-				page = make(map[string]mapping.Key, w.page)
-				for id, key := range keys {
-					if page[id] = key; len(page) == w.page {
-						break
-					}
-				}
-			}
-			if err := w.documents(ctx, page, t.Last); err != nil {
-				return err
-			}
-			for id := range page {
-				delete(keys, id)
-			}
-		}
-		return nil
+	p := pages{work: w, keys: t.Keys, version: t.Last}
+	if p.keys == nil {
+		p.keys = make(map[string]mapping.Key)
 	}
 	if t.All {
-		if err := w.collect(ctx, w.rule.Keys, keys, func() error { return flush(w.page) }); err != nil {
+		if err := p.collect(ctx, w.rule.Keys); err != nil {
 			return err
 		}
-		return flush(0)
+		return p.render(ctx, 0)
 	}
-	for element, columns := range t.Links {
-		for len(columns) > 0 {
-			some := columns[:min(len(columns), w.page)]
-			columns = columns[len(some):]
+	for element, links := range t.Links {
+		for some := range slices.Chunk(links, pageDocuments) {
 			query := func(key []string, limit int) string { return w.rule.Linked(element, some, key, limit) }
-			if err := w.collect(ctx, query, keys, func() error { return flush(w.page) }); err != nil {
+			if err := p.collect(ctx, query); err != nil {
 				return err
 			}
 		}
 	}
-	return flush(0)
+	return p.render(ctx, 0)
 }
 
 // ready opens the session, and waits until the server shows what was read.
@@ -195,40 +173,59 @@ func (w *work) nulls(ctx context.Context, bad []mapping.Change) error {
 	return w.add(bad)
 }
 
-// collect adds the keys that a query gives, page after page, and calls flush behind each.
-func (w *work) collect(ctx context.Context, query func(key []string, limit int) string, keys map[string]mapping.Key, flush func() error) error {
+// pages are the keys of documents that are still to be rendered, at one version.
+type pages struct {
+	*work
+	keys    map[string]mapping.Key // by document id
+	version event.Version
+}
+
+// collect adds the keys that a query gives, page after page, and renders what is more than a page.
+func (p *pages) collect(ctx context.Context, query func(key []string, limit int) string) error {
 	var last []string
 	for {
 		found := 0
-		columns, err := w.rule.KeyColumns(w.anchor)
-		if err != nil {
-			return err
-		}
-		err = w.session.Query(ctx, query(last, pageKeys), nil, func(values []any) error {
-			if len(values) != len(columns) {
-				return fmt.Errorf("a key of %d columns, want %d", len(values), len(columns))
-			}
-			found++
-			if last, err = w.rule.Literals(w.anchor, values); err != nil {
+		err := p.session.Query(ctx, query(last, pageKeys), nil, func(values []any) error {
+			key, err := p.rule.KeyOf(p.anchor, values)
+			if key.Literals == nil {
 				return err
 			}
-			key, err := w.rule.KeyOf(w.anchor, values)
-			if err != nil {
-				return nil // such a row has no document: an empty or too long id
+			found++
+			last = key.Literals
+			if err == nil { // else such a row has no document: an empty or too long id
+				p.keys[key.ID] = key
 			}
-			keys[key.ID] = key
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("find the documents that changed: %w", err)
 		}
-		if err := flush(); err != nil {
+		if err := p.render(ctx, pageDocuments); err != nil {
 			return err
 		}
 		if found < pageKeys {
 			return nil
 		}
 	}
+}
+
+// render renders page after page until at most so many keys are left.
+func (p *pages) render(ctx context.Context, most int) error {
+	for len(p.keys) > most {
+		page := make(map[string]mapping.Key, min(len(p.keys), pageDocuments))
+		for id, key := range p.keys {
+			if page[id] = key; len(page) == pageDocuments {
+				break
+			}
+		}
+		if err := p.documents(ctx, page, p.version); err != nil {
+			return err
+		}
+		for id := range page {
+			delete(p.keys, id)
+		}
+	}
+	return nil
 }
 
 // documents renders some documents.

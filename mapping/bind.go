@@ -268,6 +268,15 @@ func (b *binder) checkNames(fields []field) error {
 	return nil
 }
 
+// isIDType reports whether values of a type have one text each, which can be in an id.
+func isIDType(t event.Type) bool {
+	switch t {
+	case event.Float, event.Double, event.JSON, event.Geometry, event.Vector:
+		return false
+	}
+	return true
+}
+
 // idParts makes the encoders of the document's id.
 func (b *binder) idParts(it item) ([]idPart, error) {
 	var parts []idPart
@@ -280,8 +289,7 @@ func (b *binder) idParts(it item) ([]idPart, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch c.Type {
-		case event.Float, event.Double, event.JSON, event.Geometry, event.Vector:
+		if !isIDType(c.Type) {
 			return nil, b.stopAt(p.column.at, fmt.Sprintf("column %s of %s is a %s and cannot be part of a document's id", c.Name, b.table.Name, strings.ToUpper(c.Type.String())),
 				"use the columns of a key; "+b.keyExample())
 		}

@@ -276,12 +276,7 @@ func (m *Mapping) refuseClauses(stmt *ast.SelectStmt) error {
 
 // compileFrom sets the mapping's table and returns the name that columns may be qualified with.
 func (m *Mapping) compileFrom(stmt *ast.SelectStmt, defaultSchema string) (alias string, err error) {
-	join := stmt.From.TableRefs
-	from, ok := join.Left.(*ast.TableSource)
-	if !ok || join.Right != nil {
-		return "", errNotPlain
-	}
-	table, ok := from.Source.(*ast.TableName)
+	from, table, ok := onlyTable(stmt.From)
 	if !ok {
 		return "", errNotPlain
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"canalgo/event"
-	"canalgo/sqltext"
 )
 
 // KeyColumns returns the columns of the anchor's definition that make the id, for Result and Key.
@@ -41,22 +40,7 @@ func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table
 	return t, nil
 }
 
-// Literals returns the values of the key's columns as literals.
-func (r *Rule) Literals(anchor *event.Table, values []any) ([]string, error) {
-	columns, err := r.KeyColumns(anchor)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		if out[i], err = sqltext.Literal(c, values[i]); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// KeyOf returns the key that the values of the key's columns make.
+// KeyOf returns the key that the values of the key's columns make. When they make no id, the error comes with the literals.
 func (r *Rule) KeyOf(anchor *event.Table, values []any) (Key, error) {
 	b, err := r.bound(r.anchor, anchor)
 	if err != nil {

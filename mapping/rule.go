@@ -35,6 +35,7 @@ type Rule struct {
 // An element is one entry of FROM: a table, or a sub-query of one table.
 type element struct {
 	name  string // by which its columns are called
+	from  *ast.TableSource
 	table event.TableName
 	at    int
 	inner *ast.SelectStmt   // nil for a table
@@ -108,14 +109,11 @@ func (r *Rule) compileFrom(node ast.ResultSetNode, defaultSchema string) error {
 }
 
 func (r *Rule) compileSource(n *ast.TableSource, defaultSchema string) error {
-	e := &element{name: n.AsName.O, at: r.src.find(`\bfrom\b`, 0), reads: map[string]bool{}}
+	e := &element{name: calledBy(n), from: n, at: r.src.find(`\bfrom\b`, 0), reads: map[string]bool{}}
 	switch from := n.Source.(type) {
 	case *ast.TableName:
 		if err := r.setTable(e, from, defaultSchema); err != nil {
 			return err
-		}
-		if e.name == "" {
-			e.name = from.Name.O
 		}
 	case *ast.SelectStmt:
 		if n.Lateral {
@@ -135,6 +133,25 @@ func (r *Rule) compileSource(n *ast.TableSource, defaultSchema string) error {
 	}
 	r.elements = append(r.elements, e)
 	return nil
+}
+
+// calledBy is the name by which the columns of an entry of FROM are called.
+func calledBy(n *ast.TableSource) string {
+	if table, ok := n.Source.(*ast.TableName); ok && n.AsName.O == "" {
+		return table.Name.O
+	}
+	return n.AsName.O
+}
+
+// onlyTable returns the table of a FROM that has no other.
+func onlyTable(from *ast.TableRefsClause) (source *ast.TableSource, table *ast.TableName, ok bool) {
+	if from == nil || from.TableRefs.Right != nil {
+		return nil, nil, false
+	}
+	if source, ok = from.TableRefs.Left.(*ast.TableSource); ok {
+		table, ok = source.Source.(*ast.TableName)
+	}
+	return source, table, ok
 }
 
 // setTable takes the table's name, and writes its schema into the statement.
@@ -171,20 +188,12 @@ func refusedTable(t *ast.TableName) (pattern, reason string) {
 func (r *Rule) compileInner(e *element, inner *ast.SelectStmt, defaultSchema string) error {
 	at := r.src.find(`\(\s*select\b`, e.at)
 	refuse := func(reason string) error { return r.src.errorAt(at, "the sub-query %s: %s", e.name, reason) }
-	join := inner.From
+	_, table, ok := onlyTable(inner.From)
 	switch {
-	case join == nil || join.TableRefs.Right != nil:
+	case !ok:
 		return refuse("it reads one table; join other tables outside")
 	case inner.Limit != nil, inner.With != nil, len(inner.WindowSpecs) > 0, inner.SelectIntoOpt != nil, inner.LockInfo != nil:
 		return refuse("WITH, WINDOW, LIMIT, INTO and locks are not supported, because which rows they give depends on rows that are not known")
-	}
-	source, ok := join.TableRefs.Left.(*ast.TableSource)
-	if !ok {
-		return refuse("it reads one table; join other tables outside")
-	}
-	table, ok := source.Source.(*ast.TableName)
-	if !ok {
-		return refuse("it reads one table; join other tables outside")
 	}
 	if err := r.setTable(e, table, defaultSchema); err != nil {
 		return err

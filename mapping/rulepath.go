@@ -112,12 +112,8 @@ func (r *Rule) below(node ast.ResultSetNode) []*element {
 		}
 		return out
 	case *ast.TableSource:
-		name := n.AsName.O
-		if table, ok := n.Source.(*ast.TableName); ok && name == "" {
-			name = table.Name.O
-		}
 		for _, e := range r.elements {
-			if e.name == name {
+			if e.from == n {
 				return []*element{e}
 			}
 		}
@@ -201,12 +197,8 @@ func keyName(column string) string { return "key " + column }
 // pushed restricts a sub-query to the rows that the restricted rows of the anchor are joined with, which the server would not do.
 func (r *Rule) pushed(e *element) string {
 	first := e.path[0]
-	inner := e.inner.From.TableRefs.Left.(*ast.TableSource)
-	name := inner.AsName.O
-	if name == "" {
-		name = e.table.Name
-	}
-	return sqltext.Tuple(exprs(name, first.fromCols)) + " IN (SELECT " + strings.Join(exprs(first.to.name, first.toCols), ", ") +
+	inner, _, _ := onlyTable(e.inner.From)
+	return sqltext.Tuple(exprs(calledBy(inner), first.fromCols)) + " IN (SELECT " + strings.Join(exprs(first.to.name, first.toCols), ", ") +
 		r.from(e.path) + " WHERE " + sqltext.Quote(here) + ")"
 }
 

@@ -87,7 +87,7 @@ type boundElement struct {
 	table   *event.Table
 	columns []int // the key's, of the anchor; else those that lead to it
 	id      []idPart
-	reads   []int // nil: all
+	reads   []int // what of it the SQL names
 }
 
 func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
@@ -147,8 +147,7 @@ func (r *Rule) idParts(t *event.Table) ([]idPart, error) {
 			return nil, err
 		}
 		c := &t.Columns[k]
-		switch c.Type {
-		case event.Float, event.Double, event.JSON, event.Geometry, event.Vector, event.Enum, event.Set:
+		if !isIDType(c.Type) || c.Type == event.Enum || c.Type == event.Set {
 			return nil, &event.StopError{Reason: fmt.Sprintf("mapping %s: column %s of %s is a %s and cannot be part of the id of a document that the server renders", r.src.mapping, c.Name, t.Name, strings.ToUpper(c.Type.String())),
 				Fix: "use the columns of a key"}
 		}
@@ -177,23 +176,27 @@ func sameValue(a, b any) bool {
 }
 
 func (r *Rule) touchKeys(b *boundElement, row *event.Row, t *Touched) {
-	for _, image := range [][]any{row.Before, row.After} {
-		if image == nil {
-			continue
-		}
-		key, err := b.key(image)
-		switch {
-		case err == nil:
-			if t.Keys == nil {
-				t.Keys = make(map[string]Key)
-			}
+	if t.Keys == nil {
+		t.Keys = make(map[string]Key)
+	}
+	if row.Before != nil {
+		if key, err := b.key(row.Before); err == nil { // else it had no document
 			t.Keys[key.ID] = key
-		case row.Op == event.Delete || row.Op == event.Update && &image[0] == &row.Before[0]: // such a row had no document
-		case b.null(image):
-			t.Null = append(t.Null, Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, image), Version: row.Version, Row: row, Err: err})
-		default:
-			t.Bad = append(t.Bad, Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, image), Version: row.Version, Row: row, Err: err})
 		}
+	}
+	if row.After == nil {
+		return
+	}
+	key, err := b.key(row.After)
+	if err == nil {
+		t.Keys[key.ID] = key
+		return
+	}
+	bad := Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, row.After), Version: row.Version, Row: row, Err: err}
+	if b.null(row.After) {
+		t.Null = append(t.Null, bad)
+	} else {
+		t.Bad = append(t.Bad, bad)
 	}
 }
 
@@ -202,24 +205,38 @@ func (b *boundElement) null(image []any) bool {
 	return slices.ContainsFunc(b.columns, func(k int) bool { return image[k] == nil })
 }
 
-// key returns the key of an image of the anchor's table.
+// key returns the key of an image of the anchor's table. When the image has no id, the error comes with what else the key has.
 func (b *boundElement) key(image []any) (Key, error) {
-	id, err := appendParts(nil, b.id, image)
+	var k Key
+	literals, err := b.literals(image)
 	if err != nil {
-		return Key{}, err
+		return k, err
 	}
-	if err := checkID(id); err != nil {
-		return Key{}, err
-	}
-	k := Key{ID: string(id)}
+	k.Literals = literals
 	for _, i := range b.columns {
-		literal, err := sqltext.Literal(b.table.Columns[i], image[i])
-		if err != nil {
-			return Key{}, err
-		}
-		k.Literals, k.values = append(k.Literals, literal), append(k.values, image[i])
+		k.values = append(k.values, image[i])
 	}
-	return k, nil
+	id, err := appendParts(nil, b.id, image)
+	if err == nil {
+		err = checkID(id)
+	}
+	k.ID = string(id)
+	return k, err
+}
+
+// literals returns an image's columns as literals; nil when one of them is NULL.
+func (b *boundElement) literals(image []any) ([]string, error) {
+	if b.null(image) {
+		return nil, nil
+	}
+	out := make([]string, len(b.columns))
+	for i, k := range b.columns {
+		var err error
+		if out[i], err = sqltext.Literal(b.table.Columns[k], image[k]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (r *Rule) touchLinks(i int, b *boundElement, row *event.Row, t *Touched) error {
@@ -227,19 +244,12 @@ func (r *Rule) touchLinks(i int, b *boundElement, row *event.Row, t *Touched) er
 		if image == nil {
 			continue
 		}
-		var literals []string
-		for _, k := range b.columns {
-			if image[k] == nil {
-				break // NULL is equal to nothing
-			}
-			literal, err := sqltext.Literal(b.table.Columns[k], image[k])
-			if err != nil {
-				return err
-			}
-			literals = append(literals, literal)
+		literals, err := b.literals(image)
+		if err != nil {
+			return err
 		}
-		if len(literals) < len(b.columns) {
-			continue
+		if literals == nil {
+			continue // NULL is equal to nothing
 		}
 		seen := fmt.Sprint(i, " ", strings.Join(literals, ","))
 		if t.linked[seen] {

@@ -120,6 +120,15 @@ func (q chunkQuery) keyExpr(i int) string {
 	return sqltext.Quote(c.Name)
 }
 
+// KeyTable is a table of the columns of another one's key, in the key's order.
+func KeyTable(t *event.Table) *event.Table {
+	keys := &event.Table{Name: t.Name}
+	for i, k := range t.Key {
+		keys.Columns, keys.Key = append(keys.Columns, t.Columns[k]), append(keys.Key, i)
+	}
+	return keys
+}
+
 // Key returns the literals of a row's primary key; values stand in the order of t.Columns.
 func Key(t *event.Table, values []any) ([]string, error) {
 	key := make([]string, len(t.Key))

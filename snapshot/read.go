@@ -45,17 +45,10 @@ func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, erro
 
 // lastKey returns the last of the next keys, and how many they are.
 func (r *Reader) lastKey(ctx context.Context, key []string, limit int) (last []string, found int, err error) {
-	columns := make([]event.Column, len(r.Table.Key))
-	for i, k := range r.Table.Key {
-		columns[i] = r.Table.Columns[k]
-	}
-	keys := &event.Table{Name: r.Table.Name, Columns: columns, Key: []int{}}
-	for i := range columns {
-		keys.Key = append(keys.Key, i)
-	}
+	keys := KeyTable(r.Table)
 	err = r.again(ctx, func() error {
 		found = 0
-		return r.Selector.Select(ctx, event.Position{}, r.query().next(key, limit), columns, func(values []any) error {
+		return r.Selector.Select(ctx, event.Position{}, r.query().next(key, limit), keys.Columns, func(values []any) error {
 			found++
 			last, err = Key(keys, values)
 			return err
