@@ -96,9 +96,10 @@ func resultColumns(fields []*mysql.Field) ([]event.Column, error) {
 const binaryCharset = 63
 
 func resultColumn(f *mysql.Field) (event.Column, error) {
-	c := event.Column{Name: string(f.Name), Unsigned: f.Flag&mysql.UNSIGNED_FLAG != 0}
+	c := event.Column{Name: string(f.Name)}
+	number := func(is event.Type) { c.Type, c.Unsigned = is, f.Flag&mysql.UNSIGNED_FLAG != 0 }
+	moment := func(is event.Type) { c.Type, c.Length = is, fraction(f.Decimal) }
 	text := func(is, bytes event.Type) {
-		c.Unsigned = false
 		if f.Charset == binaryCharset {
 			c.Type = bytes
 			return
@@ -108,21 +109,22 @@ func resultColumn(f *mysql.Field) (event.Column, error) {
 	}
 	switch f.Type {
 	case mysql.MYSQL_TYPE_TINY:
-		c.Type = event.TinyInt
+		number(event.TinyInt)
 	case mysql.MYSQL_TYPE_SHORT:
-		c.Type = event.SmallInt
+		number(event.SmallInt)
 	case mysql.MYSQL_TYPE_INT24:
-		c.Type = event.MediumInt
+		number(event.MediumInt)
 	case mysql.MYSQL_TYPE_LONG:
-		c.Type = event.Int
+		number(event.Int)
 	case mysql.MYSQL_TYPE_LONGLONG:
-		c.Type = event.BigInt
+		number(event.BigInt)
 	case mysql.MYSQL_TYPE_FLOAT:
-		c.Type = event.Float
+		number(event.Float)
 	case mysql.MYSQL_TYPE_DOUBLE:
-		c.Type = event.Double
+		number(event.Double)
 	case mysql.MYSQL_TYPE_NEWDECIMAL, mysql.MYSQL_TYPE_DECIMAL:
-		c.Type, c.Scale = event.Decimal, int(f.Decimal)
+		number(event.Decimal)
+		c.Scale = int(f.Decimal)
 		c.Length = int(f.ColumnLength) // digits, the point and the sign
 		if c.Scale > 0 {
 			c.Length--
@@ -131,17 +133,17 @@ func resultColumn(f *mysql.Field) (event.Column, error) {
 			c.Length--
 		}
 	case mysql.MYSQL_TYPE_BIT:
-		c.Type, c.Length, c.Unsigned = event.Bit, int(f.ColumnLength), false
+		c.Type, c.Length = event.Bit, int(f.ColumnLength)
 	case mysql.MYSQL_TYPE_YEAR:
-		c.Type, c.Unsigned = event.Year, false
+		c.Type = event.Year
 	case mysql.MYSQL_TYPE_DATE, mysql.MYSQL_TYPE_NEWDATE:
-		c.Type, c.Unsigned = event.Date, false
+		c.Type = event.Date
 	case mysql.MYSQL_TYPE_TIME, mysql.MYSQL_TYPE_TIME2:
-		c.Type, c.Length, c.Unsigned = event.Time, fraction(f.Decimal), false
+		moment(event.Time)
 	case mysql.MYSQL_TYPE_DATETIME, mysql.MYSQL_TYPE_DATETIME2:
-		c.Type, c.Length, c.Unsigned = event.DateTime, fraction(f.Decimal), false
+		moment(event.DateTime)
 	case mysql.MYSQL_TYPE_TIMESTAMP, mysql.MYSQL_TYPE_TIMESTAMP2:
-		c.Type, c.Length, c.Unsigned = event.Timestamp, fraction(f.Decimal), false
+		moment(event.Timestamp)
 	case mysql.MYSQL_TYPE_JSON:
 		c.Type = event.JSON
 	case mysql.MYSQL_TYPE_GEOMETRY:

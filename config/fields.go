@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -74,11 +75,11 @@ func decodeGroup(table map[string]any, target reflect.Value, at []string, wrong 
 		key := append(at[:len(at):len(at)], name)
 		f, ok := known[name]
 		if !ok {
-			if r, ok := target.Addr().Interface().(refuser); ok && r.RefusedKeys()[name] != "" {
-				wrong(key, r.RefusedKeys()[name])
-				continue
+			text := "unknown key; " + didYouMean(name, names)
+			if r, ok := target.Addr().Interface().(refuser); ok {
+				text = cmp.Or(r.RefusedKeys()[name], text)
 			}
-			wrong(key, "unknown key; "+didYouMean(name, names))
+			wrong(key, text)
 			continue
 		}
 		if isGroup(f) {
