@@ -1,16 +1,13 @@
 package charset
 
 import (
-	"bytes"
-	"compress/zlib"
 	_ "embed"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"slices"
 	"sort"
 	"sync"
 	"unicode/utf8"
+
+	"canalgo/packed"
 )
 
 // tables.bin, compressed by zlib, has a block for each of the sets below, in this order. A block is
@@ -21,7 +18,7 @@ import (
 // in which numbers and characters both rise by one. A number is that of Number. The integration test for character sets writes it.
 //
 //go:embed tables.bin
-var packed []byte
+var tables []byte
 
 // tabled are the sets in the order of tables.bin. Those with much in common stand together, which makes the file smaller.
 var tabled = [...]string{"ascii", "latin1", "latin2", "latin5", "latin7", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "koi8r", "koi8u",
@@ -68,28 +65,15 @@ type run struct {
 
 // content is what is in tables.bin: each set's runs.
 var content = sync.OnceValue(func() [][]run {
-	z, err := zlib.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		panic(fmt.Sprintf("charset: tables.bin: %v", err))
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		panic(fmt.Sprintf("charset: tables.bin: %v", err))
-	}
-	unsigned := func() int {
-		v, n := binary.Uvarint(data)
-		data = data[n:]
-		return int(v)
-	}
+	r := packed.NewReader("charset: tables.bin", tables)
+	unsigned := func() int { return int(r.Uvarint()) }
 	all := make([][]run, len(tabled))
 	for i := range all {
 		all[i] = make([]run, unsigned())
 		number, character := 0, rune(0)
 		for j := range all[i] {
 			number += unsigned()
-			delta, n := binary.Varint(data)
-			data = data[n:]
-			character += rune(delta)
+			character += rune(r.Varint())
 			length := unsigned() + 1
 			all[i][j] = run{number, character, length}
 			number, character = number+length, character+rune(length)

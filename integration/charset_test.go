@@ -4,12 +4,10 @@ package integration
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +20,7 @@ import (
 	"canalgo/charset"
 	"canalgo/event"
 	"canalgo/integration/component"
+	"canalgo/packed"
 	"canalgo/snapshot"
 )
 
@@ -285,13 +284,7 @@ func writeCharsets(t *testing.T, c *client.Conn) {
 		data = append(binary.AppendUvarint(data, uint64(count)), runs...)
 		t.Logf("%s: %d characters in %d runs", name, len(numbers), count)
 	}
-	var packed bytes.Buffer
-	z, _ := zlib.NewWriterLevel(&packed, zlib.BestCompression)
-	z.Write(data)
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("../charset/tables.bin", packed.Bytes(), 0o644); err != nil {
+	if err := packed.WriteFile("../charset/tables.bin", data); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,13 +4,11 @@ package integration_test
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +20,7 @@ import (
 	"canalgo/integration/component"
 	"canalgo/mapping"
 	"canalgo/mapping/collate"
+	"canalgo/packed"
 )
 
 var updateWeights = flag.Bool("update-weights", false, "write mapping/collate/weights.bin from the server")
@@ -164,13 +163,7 @@ func writeWeights(t *testing.T, weights func(string) map[rune][]uint16) {
 			}
 		}
 	}
-	var packed bytes.Buffer
-	z, _ := zlib.NewWriterLevel(&packed, zlib.BestCompression)
-	z.Write(data)
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("../mapping/collate/weights.bin", packed.Bytes(), 0o644); err != nil {
+	if err := packed.WriteFile("../mapping/collate/weights.bin", data); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,13 +1,10 @@
 package collate
 
 import (
-	"bytes"
-	"compress/zlib"
 	_ "embed"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"sync"
+
+	"canalgo/packed"
 )
 
 // weights.bin, compressed by zlib, has a block for each of the tables below, in this order. A block is
@@ -18,7 +15,7 @@ import (
 // and leaves out the characters that their table's rule gives right. The integration test for collations writes it.
 //
 //go:embed weights.bin
-var packed []byte
+var weights []byte
 
 // blocks are the tables in the order of weights.bin.
 var blocks = [...]struct {
@@ -80,39 +77,22 @@ func (t *table) likeEntry(r rune) ([]uint16, bool) {
 	return t.weights(r), true
 }
 
-// load unpacks one block. What it reads is part of the program, so that an error is the program's.
+// load unpacks one block.
 func load(block int) *table {
-	z, err := zlib.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		panic(fmt.Sprintf("collate: weights.bin: %v", err))
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		panic(fmt.Sprintf("collate: weights.bin: %v", err))
-	}
-	uvarint := func() uint64 {
-		v, n := binary.Uvarint(data)
-		data = data[n:]
-		return v
-	}
-	varint := func() int64 {
-		v, n := binary.Varint(data)
-		data = data[n:]
-		return v
-	}
+	r := packed.NewReader("collate: weights.bin", weights)
 	for i := 0; ; i++ {
 		t := &table{rule: blocks[i].rule, byCodePoint: blocks[i].byCodePoint}
 		var character, weight int64
-		for range uvarint() {
-			character += varint()
+		for range r.Uvarint() {
+			character += r.Varint()
 			page := &t.pages[character>>8]
 			if *page == nil {
 				*page = new([256]uint32)
 			}
-			count := uvarint()
+			count := r.Uvarint()
 			(*page)[character&0xFF] = 1 + (uint32(len(t.pool))<<5 | uint32(count))
 			for range count {
-				weight += varint()
+				weight += r.Varint()
 				t.pool = append(t.pool, uint16(weight))
 			}
 		}
