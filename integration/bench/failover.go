@@ -114,7 +114,7 @@ func (f *failover) insert(ctx context.Context) error {
 		f.next++
 		id := f.next
 		f.mu.Unlock()
-		if _, err := c.Execute(string(append(f.log.values([]byte("insert into "+schema+"."+f.log.table+" values ("), id), ')'))); err != nil {
+		if err := f.log.insert(c, id); err != nil {
 			return fmt.Errorf("insert row %d: %w", id, err)
 		}
 	}

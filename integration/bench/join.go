@@ -182,12 +182,11 @@ func (b *bench) fanout(ctx context.Context) (err error) {
 	defer c.Close()
 	client := &http.Client{}
 	arrive := func(id int) (time.Duration, error) {
-		if _, err := c.Execute(string(append(log.values([]byte("insert into "+schema+"."+log.table+" values ("), id), ')'))); err != nil {
+		if err := log.insert(c, id); err != nil {
 			return 0, err
 		}
 		committed := time.Now()
-		url := fmt.Sprintf("%s/%s2/_doc/%d?_source=false", b.es.URL(), fanIndex, id)
-		err := p.until(ctx, latencyPoll, func(ctx context.Context) (bool, error) { return exists(ctx, client, url) })
+		err := p.until(ctx, latencyPoll, b.readable(client, fanIndex+"2", id))
 		return time.Since(committed), err
 	}
 	if _, err := arrive(0); err != nil { // it follows

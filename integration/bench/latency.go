@@ -39,16 +39,10 @@ func (b *bench) latency(ctx context.Context) (err error) {
 		return err
 	}
 	defer c.Close()
-	insert := func(id int) error {
-		_, err := c.Execute(string(append(log.values([]byte("insert into "+schema+"."+log.table+" values ("), id), ')')))
-		return err
-	}
+	insert := func(id int) error { return log.insert(c, id) }
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	defer client.CloseIdleConnections()
-	readable := func(id int) func(context.Context) (bool, error) {
-		url := fmt.Sprintf("%s/%s/_doc/%d?_source=false", b.es.URL(), index, id)
-		return func(ctx context.Context) (bool, error) { return exists(ctx, client, url) }
-	}
+	readable := func(id int) func(context.Context) (bool, error) { return b.readable(client, index, id) }
 	if err := insert(0); err != nil {
 		return err
 	}
@@ -97,6 +91,12 @@ func (b *bench) latency(ctx context.Context) (err error) {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// readable reports whether a document can be read by its id.
+func (b *bench) readable(client *http.Client, index string, id int) func(context.Context) (bool, error) {
+	url := fmt.Sprintf("%s/%s/_doc/%d?_source=false", b.es.URL(), index, id)
+	return func(ctx context.Context) (bool, error) { return exists(ctx, client, url) }
+}
 
 // exists reports whether a document can be read.
 func exists(ctx context.Context, client *http.Client, url string) (bool, error) {

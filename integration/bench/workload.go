@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/go-mysql-org/go-mysql/client"
 	"golang.org/x/sync/errgroup"
 
 	"canalgo/integration/component"
@@ -122,6 +123,12 @@ func create(db *component.MySQL, w workload) (backlog, error) {
 		return backlog{}, fmt.Errorf("end of the binary log: %w", err)
 	}
 	return backlog{workload: w, file: file, offset: uint32(offset)}, nil
+}
+
+// insert inserts one row.
+func (w workload) insert(c *client.Conn, id int) error {
+	_, err := c.Execute(string(append(w.values([]byte("insert into "+schema+"."+w.table+" values ("), id), ')')))
+	return err
 }
 
 // fill makes the table and inserts rows 1 to rows by two connections.
