@@ -41,7 +41,13 @@ func TestBinlogServer(t *testing.T) {
 
 func ownServer(t *testing.T, args ...string) *component.MySQL {
 	t.Helper()
-	db, err := component.StartMySQL(t.Context(), t.TempDir(), args...)
+	return own(t, component.StartMySQL, args...)
+}
+
+// own starts a server that is the test's own.
+func own(t *testing.T, start func(context.Context, string, ...string) (*component.MySQL, error), args ...string) *component.MySQL {
+	t.Helper()
+	db, err := start(t.Context(), t.TempDir(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +55,7 @@ func ownServer(t *testing.T, args ...string) *component.MySQL {
 	return db
 }
 
+// exec runs statements on one connection.
 func exec(t *testing.T, db *component.MySQL, statements ...string) {
 	t.Helper()
 	if err := db.Exec(statements...); err != nil {
@@ -204,11 +211,17 @@ func loggedTypes(t *testing.T, db *component.MySQL) {
 	if len(rows) != 8 {
 		t.Fatalf("%d rows, want 8", len(rows))
 	}
-	described, err := s.Describe(t.Context(), event.TableName{Schema: "types", Name: "t"})
+	sameAsServer(t, s, rows)
+}
+
+// sameAsServer compares rows of one table, in the order of id, and their definition with what the server says of both.
+func sameAsServer(t *testing.T, s *binlog.Source, rows []event.Row) {
+	t.Helper()
+	table := rows[0].Table
+	described, err := s.Describe(t.Context(), table.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := rows[0].Table
 	for i := range table.Columns {
 		if !reflect.DeepEqual(table.Columns[i], described.Columns[i]) {
 			t.Errorf("column: decoded %+v, described %+v", table.Columns[i], described.Columns[i])
@@ -288,12 +301,7 @@ func loggedSameVersions(t *testing.T, db *component.MySQL) {
 			exec(t, db, "DROP DATABASE IF EXISTS same", "CREATE DATABASE same", "DROP DATABASE IF EXISTS other", "CREATE DATABASE other",
 				"CREATE TABLE same.a (id INT PRIMARY KEY, v TEXT)", "CREATE TABLE same.b (id INT PRIMARY KEY, v INT)", "CREATE TABLE other.c (id INT PRIMARY KEY)")
 			from := resolve(t, s, "current")
-			c, err := db.Connect()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			statements := []string{"SET SESSION binlog_transaction_compression = " + compression,
+			exec(t, db, "SET SESSION binlog_transaction_compression = "+compression,
 				"SET SESSION binlog_rows_query_log_events = ON",
 				"INSERT INTO same.a VALUES (1, 'one'), (2, 'two')",
 				"INSERT INTO other.c VALUES (1), (2)",
@@ -309,12 +317,7 @@ func loggedSameVersions(t *testing.T, db *component.MySQL) {
 				"INSERT INTO same.b WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, i FROM n",
 				"DROP TABLE same.copy", "XA START 'x'", "INSERT INTO same.b VALUES (1001, 1)", "XA END 'x'", "XA COMMIT 'x' ONE PHASE",
 				"SET SESSION gtid_next = 'AUTOMATIC:tagged'", "INSERT INTO same.b VALUES (1003, 1)", "SET SESSION gtid_next = 'AUTOMATIC'",
-				"INSERT INTO same.b VALUES (1002, 1)"}
-			for _, statement := range statements {
-				if _, err := c.Execute(statement); err != nil {
-					t.Fatalf("%s: %v", statement, err)
-				}
-			}
+				"INSERT INTO same.b VALUES (1002, 1)")
 			all := readFromEverywhere(t, s, from, "same")
 			rows := decode(t, all)
 			if last := rows[len(rows)-1]; last.Op != event.Insert || last.After[0] != int32(1002) {
@@ -509,16 +512,7 @@ func TestBinlogStops(t *testing.T) {
 			exec(t, db, "DROP DATABASE IF EXISTS stop", "CREATE DATABASE stop", "CREATE TABLE stop.t (id INT PRIMARY KEY, v TEXT, j JSON)",
 				"CREATE TABLE stop.parts (id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 4", `INSERT INTO stop.t VALUES (1, 'one', '{"a": 1, "b": "long enough to be worth a diff, that is longer than the diff"}')`)
 			from := resolve(t, s, "current")
-			conn, err := db.Connect()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			for _, statement := range c.statements {
-				if _, err := conn.Execute(statement); err != nil {
-					t.Fatalf("%s: %v", statement, err)
-				}
-			}
+			exec(t, db, c.statements...)
 			to := resolve(t, s, "current")
 			d := binlog.NewDecoder()
 			var stop *event.StopError
@@ -663,13 +657,30 @@ func streamError(t *testing.T, s *binlog.Source, from event.Position) error {
 func TestBinlogLostPositions(t *testing.T) {
 	db := ownServer(t)
 	s := newSource(t, db, nil)
+	early, now, byGTID := positions(t, db, s)
+	other := now
+	other.ServerUUID = "00000000-0000-0000-0000-000000000001"
+	var changed *binlog.ServerChangedError
+	if err := streamError(t, s, other); !errors.As(err, &changed) || changed.Now != now.ServerUUID || !errors.Is(err, binlog.ErrServerChanged) {
+		t.Errorf("another server: %v", err)
+	}
+	losePositions(t, db, s, early, now, byGTID, "RESET BINARY LOGS AND GTIDS")
+	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrReset) {
+		t.Errorf("reset, with a file of the same name: %v", err)
+	}
+}
+
+// positions writes a row each into three files of a log, and returns the position behind the first row, by place and by GTID, and that
+// behind the last, which a start can name.
+func positions(t *testing.T, db *component.MySQL, s *binlog.Source) (early, now, byGTID event.Position) {
+	t.Helper()
 	exec(t, db, "CREATE DATABASE x", "CREATE TABLE x.t (id INT PRIMARY KEY)", "INSERT INTO x.t VALUES (1)")
-	early := resolve(t, s, "current")
+	early = resolve(t, s, "current")
 	exec(t, db, "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (2)", "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (3)")
-	now := resolve(t, s, "current")
-	byGTID := event.Position{ServerUUID: early.ServerUUID, Epoch: 7, Count: event.FirstCount, GTIDs: early.GTIDs}
+	now = resolve(t, s, "current")
+	byGTID = event.Position{ServerUUID: early.ServerUUID, Epoch: 7, Count: event.FirstCount, GTIDs: early.GTIDs}
 	if rows := len(decode(t, read(t, s, byGTID, now, inSchema("x")))); rows != 2 {
-		t.Errorf("from a GTID set: %d rows, want 2", rows)
+		t.Errorf("from GTIDs: %d rows, want 2", rows)
 	}
 	start := fmt.Sprintf("%s:%d", now.File, now.Offset)
 	if p := resolve(t, s, start); p.GTIDs != now.GTIDs || p.ServerUUID != now.ServerUUID {
@@ -683,13 +694,13 @@ func TestBinlogLostPositions(t *testing.T) {
 	if err := streamError(t, s, beyond); !errors.Is(err, binlog.ErrReset) {
 		t.Errorf("behind the end: %v", err)
 	}
-	other := now
-	other.ServerUUID = "00000000-0000-0000-0000-000000000001"
-	var changed *binlog.ServerChangedError
-	if err := streamError(t, s, other); !errors.As(err, &changed) || changed.Now != now.ServerUUID || !errors.Is(err, binlog.ErrServerChanged) {
-		t.Errorf("another server: %v", err)
-	}
+	return early, now, byGTID
+}
 
+// losePositions purges the files before a position, and resets the log while a stream waits for more behind it. Files of the old names
+// then grow beyond the positions.
+func losePositions(t *testing.T, db *component.MySQL, s *binlog.Source, early, now, byGTID event.Position, reset string) {
+	t.Helper()
 	exec(t, db, "PURGE BINARY LOGS TO '"+now.File+"'")
 	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrPurged) || !strings.Contains(err.Error(), early.File) || !strings.Contains(err.Error(), now.File) {
 		t.Errorf("purged file: %v", err)
@@ -698,20 +709,15 @@ func TestBinlogLostPositions(t *testing.T) {
 		t.Errorf("purged GTIDs: %v", err)
 	}
 
-	// The log is reset while a stream waits for more.
 	result := make(chan error, 1)
 	go func() { result <- streamError(t, s, now) }()
 	waitFor(t, func() bool { return s.Status("test").Settled })
-	exec(t, db, "RESET BINARY LOGS AND GTIDS")
+	exec(t, db, reset)
 	if err := <-result; !errors.Is(err, binlog.ErrReset) {
 		t.Errorf("reset: %v", err)
 	}
-	// Files of the old names grow beyond the position.
 	for i := range 30 {
 		exec(t, db, fmt.Sprintf("INSERT INTO x.t VALUES (%d)", 100+i))
-	}
-	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrReset) {
-		t.Errorf("reset, with a file of the same name: %v", err)
 	}
 }
 

@@ -35,27 +35,7 @@ func TestMariaDB(t *testing.T) {
 
 func ownMariaDB(t *testing.T, args ...string) *component.MySQL {
 	t.Helper()
-	db, err := component.StartMariaDB(t.Context(), t.TempDir(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Kill() })
-	return db
-}
-
-// session runs statements on one connection.
-func session(t *testing.T, db *component.MySQL, statements ...string) {
-	t.Helper()
-	c, err := db.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, statement := range statements {
-		if _, err := c.Execute(statement); err != nil {
-			t.Fatalf("%.300s: %v", statement, err)
-		}
-	}
+	return own(t, component.StartMariaDB, args...)
 }
 
 // mariadbTable has a column of every type that a MariaDB stores in its log as MySQL does.
@@ -108,21 +88,12 @@ func mariadbTypes(t *testing.T, db *component.MySQL) {
 		} {
 			statements = append(statements, "INSERT INTO types.t SET "+sets)
 		}
-		session(t, db, statements...)
+		exec(t, db, statements...)
 		rows := decode(t, read(t, s, from, resolve(t, s, "current"), inSchema("types")))
 		if len(rows) != 5 {
 			t.Fatalf("%d rows, want 5", len(rows))
 		}
-		described, err := s.Describe(t.Context(), event.TableName{Schema: "types", Name: "t"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, c := range rows[0].Table.Columns {
-			if !reflect.DeepEqual(c, described.Columns[i]) {
-				t.Errorf("column: decoded %+v, described %+v", c, described.Columns[i])
-			}
-		}
-		sameAsSelect(t, s, described, rows)
+		sameAsServer(t, s, rows)
 	}
 	exec(t, db, "SET GLOBAL log_bin_compress = OFF")
 }
@@ -150,16 +121,16 @@ func mariadbSameVersions(t *testing.T, db *component.MySQL) {
 				"DROP DATABASE IF EXISTS same", "CREATE DATABASE same", "DROP DATABASE IF EXISTS other", "CREATE DATABASE other",
 				"CREATE TABLE same.a (id INT PRIMARY KEY, v TEXT)", "CREATE TABLE same.b (id INT PRIMARY KEY, v INT)", "CREATE TABLE other.c (id INT PRIMARY KEY)")
 			from := resolve(t, s, "current")
-			session(t, db, "SET SESSION binlog_annotate_row_events = ON",
+			exec(t, db, "SET SESSION binlog_annotate_row_events = ON",
 				"INSERT INTO same.a VALUES (1, 'one'), (2, 'two')",
 				"INSERT INTO other.c VALUES (1), (2)",
 				"BEGIN", "INSERT INTO same.a VALUES (3, 'three')", "INSERT INTO other.c VALUES (3)", "SAVEPOINT s", "INSERT INTO same.b VALUES (9, 9)", "ROLLBACK TO s", "UPDATE same.a SET v = 'x' WHERE id < 3", "INSERT INTO same.b VALUES (1, 1)", "COMMIT",
 				"CREATE TABLE same.d (id INT PRIMARY KEY, v VARCHAR(2000))", "ALTER TABLE same.a ADD COLUMN w INT DEFAULT 3",
 				"SET SESSION gtid_domain_id = 7", "UPDATE same.a, same.b SET same.a.v = 'y', same.b.v = 2 WHERE same.a.id = same.b.id", "SET SESSION gtid_domain_id = 0",
 				"XA START 'small', 'b', 3", "INSERT INTO same.d VALUES (1, 'one')", "XA END 'small', 'b', 3", "XA PREPARE 'small', 'b', 3")
-			session(t, db, "USE mysql", "XA START 'large'", "INSERT INTO same.d SELECT 100 + seq, REPEAT('x', 2000) FROM seq_1_to_900", "XA END 'large'", "XA PREPARE 'large'")
-			session(t, db, "XA START 'never'", "INSERT INTO same.d VALUES (2, 'never')", "XA END 'never'", "XA PREPARE 'never'")
-			session(t, db, "USE mysql", "TRUNCATE TABLE other.c", "FLUSH BINARY LOGS", "XA COMMIT 'large'", "XA ROLLBACK 'never'", "XA COMMIT 'small', 'b', 3",
+			exec(t, db, "USE mysql", "XA START 'large'", "INSERT INTO same.d SELECT 100 + seq, REPEAT('x', 2000) FROM seq_1_to_900", "XA END 'large'", "XA PREPARE 'large'")
+			exec(t, db, "XA START 'never'", "INSERT INTO same.d VALUES (2, 'never')", "XA END 'never'", "XA PREPARE 'never'")
+			exec(t, db, "USE mysql", "TRUNCATE TABLE other.c", "FLUSH BINARY LOGS", "XA COMMIT 'large'", "XA ROLLBACK 'never'", "XA COMMIT 'small', 'b', 3",
 				"DELETE FROM same.a WHERE id = 2", "CREATE TABLE same.copy SELECT * FROM same.a",
 				"CREATE TABLE same.aria (id INT PRIMARY KEY) ENGINE = Aria", "INSERT INTO same.aria VALUES (1)",
 				"TRUNCATE TABLE same.b", "CREATE USER IF NOT EXISTS somebody IDENTIFIED BY 'planted'", "DROP USER somebody",
@@ -256,7 +227,7 @@ func mariadbStops(t *testing.T, db *component.MySQL) {
 				exec(t, db, c.change)
 			}
 			from := resolve(t, s, "current")
-			session(t, db, c.session...)
+			exec(t, db, c.session...)
 			d := binlog.NewDecoder()
 			var stop *event.StopError
 			for _, b := range read(t, s, from, resolve(t, s, "current"), inSchema("stop")) {
@@ -372,31 +343,12 @@ func mariadbSnapshots(t *testing.T, db *component.MySQL) {
 func TestMariaDBLostPositions(t *testing.T) {
 	db := ownMariaDB(t)
 	s := newSource(t, db, nil)
-	exec(t, db, "CREATE DATABASE x", "CREATE TABLE x.t (id INT PRIMARY KEY)", "INSERT INTO x.t VALUES (1)")
-	early := resolve(t, s, "current")
-	exec(t, db, "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (2)", "FLUSH BINARY LOGS", "INSERT INTO x.t VALUES (3)")
-	now := resolve(t, s, "current")
+	early, now, byGTID := positions(t, db, s)
 	if now.GTIDs != "0-1-5" || !strings.HasPrefix(now.ServerUUID, "mariadb-1@") {
 		t.Errorf("current is %+v", now)
 	}
-	byGTID := event.Position{ServerUUID: early.ServerUUID, Epoch: 7, Count: event.FirstCount, GTIDs: early.GTIDs}
-	if rows := len(decode(t, read(t, s, byGTID, now, inSchema("x")))); rows != 2 {
-		t.Errorf("from a GTID: %d rows, want 2", rows)
-	}
 	if p := resolve(t, s, early.GTIDs); p.GTIDs != early.GTIDs || p.File != "" {
 		t.Errorf("%s resolves to %+v", early.GTIDs, p)
-	}
-	start := fmt.Sprintf("%s:%d", now.File, now.Offset)
-	if p := resolve(t, s, start); p.GTIDs != now.GTIDs || p.ServerUUID != now.ServerUUID {
-		t.Errorf("%s resolves to %+v, want %+v", start, p, now)
-	}
-	if _, err := s.Resolve(t.Context(), fmt.Sprintf("%s:%d", now.File, now.Offset-5)); err == nil || !strings.Contains(err.Error(), "not the end of a transaction") {
-		t.Errorf("an offset inside an event: %v", err)
-	}
-	beyond := now
-	beyond.Offset += 1000
-	if err := streamError(t, s, beyond); !errors.Is(err, binlog.ErrReset) {
-		t.Errorf("behind the end: %v", err)
 	}
 	for _, gtids := range []string{"0-1-6", "0-1-5,4-1-1"} {
 		future := byGTID
@@ -418,27 +370,8 @@ func TestMariaDBLostPositions(t *testing.T) {
 	if err := s.Select(t.Context(), other, "SELECT 1", []event.Column{{Type: event.Int}}, nil); !errors.Is(err, binlog.ErrServerChanged) {
 		t.Errorf("rows of another server: %v", err)
 	}
-
-	exec(t, db, "PURGE BINARY LOGS TO '"+now.File+"'")
-	if err := streamError(t, s, early); !errors.Is(err, binlog.ErrPurged) || !strings.Contains(err.Error(), early.File) || !strings.Contains(err.Error(), now.File) {
-		t.Errorf("purged file: %v", err)
-	}
-	if err := streamError(t, s, byGTID); !errors.Is(err, binlog.ErrPurged) {
-		t.Errorf("purged GTIDs: %v", err)
-	}
-
-	// The log is reset while a stream waits for more.
-	result := make(chan error, 1)
-	go func() { result <- streamError(t, s, now) }()
-	waitFor(t, func() bool { return s.Status("test").Settled })
-	exec(t, db, "RESET MASTER")
-	if err := <-result; !errors.Is(err, binlog.ErrReset) {
-		t.Errorf("reset: %v", err)
-	}
 	// A file of the old name grows beyond the position: what stands before it is not what was read.
-	for i := range 30 {
-		exec(t, db, fmt.Sprintf("INSERT INTO x.t VALUES (%d)", 100+i))
-	}
+	losePositions(t, db, s, early, now, byGTID, "RESET MASTER")
 	for _, at := range []uint64{early.Offset, resolve(t, s, "current").Offset} { // inside an event, or at its end
 		early.Offset = at
 		if err := streamError(t, s, early); !errors.Is(err, binlog.ErrReset) {
