@@ -205,7 +205,7 @@ func (t *tracker) gtidList(body []byte) error {
 	}
 	for b := body[4 : 4+16*n]; len(b) > 0; b = b[16:] {
 		g := event.MariaDBGTID(binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), int64(binary.LittleEndian.Uint64(b[8:])))
-		set.Add(event.GTIDRun{First: g, Last: g.N})
+		set.Add(g.Run())
 	}
 	t.previous(set)
 	return nil

@@ -51,7 +51,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 	var t *tracker
 	t = newTracker(from, func(name event.TableName) bool { return s.filter(name) && want(name) },
 		func(ctx context.Context, b event.Batch) error {
-			executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
+			executed.Add(b.Executed().Run())
 			p.read(t, b)
 			//failpoint source.before_emit
 			if err := emit(ctx, b); err != nil {

@@ -37,6 +37,9 @@ type GTIDRun struct {
 	Last  int64
 }
 
+// Run returns the run of this transaction alone; of the zero GTID, one that is none.
+func (g GTID) Run() GTIDRun { return GTIDRun{First: g, Last: g.N} }
+
 // A GTIDSet is a set of executed transactions: of MySQL with its gaps; of MariaDB the last one of each domain, with all before it. The
 // zero value is empty. It is not safe for several goroutines.
 type GTIDSet struct {

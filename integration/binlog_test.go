@@ -342,7 +342,7 @@ func readFromEverywhere(t *testing.T, s *binlog.Source, from event.Position, sch
 		t.Fatal(err)
 	}
 	for i, b := range all[:len(all)-1] {
-		executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
+		executed.Add(b.Executed().Run())
 		resumed := b.End
 		resumed.GTIDs = executed.String()
 		got := numbers(read(t, s, resumed, to, inSchema(schema)))

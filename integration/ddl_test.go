@@ -315,7 +315,7 @@ func (c changing) again(t *testing.T, tables *definitions) {
 	}
 	before := tables.text(t)
 	for i, b := range all[:len(all)-1] {
-		executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+		executed.Add(b.GTID.Run())
 		resumed := b.End
 		resumed.GTIDs = executed.String()
 		got, want := c.rows(t, tables, c.batches(t, tables, resumed, to)), c.rows(t, tables, all[i+1:])
@@ -343,7 +343,7 @@ func (c changing) readMeanwhile(t *testing.T) []string {
 			continue // it is not logged
 		}
 		for _, b := range c.batches(t, tables, at, to) {
-			executed.Add(event.GTIDRun{First: b.GTID, Last: b.GTID.N})
+			executed.Add(b.GTID.Run())
 			at = b.End
 			batches = append(batches, b)
 		}

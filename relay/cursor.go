@@ -174,7 +174,7 @@ func (c *Cursor) pass(b event.Batch) {
 	defer c.mu.Unlock()
 	c.read = b.End
 	gtid := b.Executed()
-	run := event.GTIDRun{First: gtid, Last: gtid.N}
+	run := gtid.Run()
 	if len(b.Events) > 0 {
 		m := mark{seq: b.Seq, end: b.End}
 		if !gtid.IsZero() {

@@ -85,8 +85,7 @@ func (l *Log) Append(ctx context.Context, b event.Batch) error {
 			l.bytes += size
 			l.newest = max(l.newest, b.Last())
 			l.end = b.End
-			gtid := b.Executed()
-			l.done.Add(event.GTIDRun{First: gtid, Last: gtid.N})
+			l.done.Add(b.Executed().Run())
 			l.wake()
 			l.mu.Unlock()
 			return nil

@@ -40,7 +40,7 @@ func (g *group) full() bool { return len(g.rows) >= groupRows || g.bytes >= grou
 
 func (g *group) put(d decoded) {
 	g.rows = append(g.rows, d.rows...)
-	g.gtids.Add(event.GTIDRun{First: d.batch.GTID, Last: d.batch.GTID.N})
+	g.gtids.Add(d.batch.GTID.Run())
 	g.end, g.seq, g.bytes = d.batch.End, d.batch.Seq, g.bytes+d.batch.Bytes
 }
 
