@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"canalgo/event"
+	"canalgo/sqltext"
 )
 
 // lockPatience is how many seconds a statement that has the table to itself may take to let others look at it.
@@ -76,14 +76,12 @@ func settle(conn *client.Conn, table event.TableName) error {
 			return err
 		}
 	}
-	_, err := conn.Execute(fmt.Sprintf("SELECT 1 FROM %s.%s LIMIT 0", quoteIdentifier(table.Schema), quoteIdentifier(table.Name)))
+	_, err := conn.Execute("SELECT 1 FROM " + sqltext.Table(table) + " LIMIT 0")
 	if missing := (*mysql.MyError)(nil); errors.As(err, &missing) && (missing.Code == mysql.ER_NO_SUCH_TABLE || missing.Code == mysql.ER_BAD_DB_ERROR) {
 		return nil // that is a definition, too
 	}
 	return err
 }
-
-func quoteIdentifier(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // present asks for the definition that a table has now.
 func present(conn *client.Conn, table event.TableName) (event.Definition, error) {
@@ -122,8 +120,7 @@ func (s *Source) concerning(ctx context.Context, table event.TableName, from, to
 		return "", err
 	}
 	t := newTracker(from, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
-		gtid := b.Executed()
-		executed.Add(event.GTIDRun{First: gtid, Last: gtid.N})
+		executed.Add(b.Executed().Run())
 		return nil
 	})
 	found := ""
@@ -132,16 +129,6 @@ func (s *Source) concerning(ctx context.Context, table event.TableName, from, to
 			found = fmt.Sprintf("%s (before %s:%d)", statement.Text, t.file, t.offset)
 		}
 	}
-	d, err := s.openDump(ctx, "define "+table.String(), from, nil)
-	if err != nil {
-		return "", err
-	}
-	defer d.conn.Close()
-	t.lowerCase = d.lowerCase
-	for found == "" && !hasReached(t, &executed, to) {
-		if _, err := d.feed(ctx, t); err != nil {
-			return "", err
-		}
-	}
-	return found, nil
+	err = s.readUntil(ctx, "define "+table.String(), from, nil, t, func() bool { return found != "" || hasReached(t, &executed, to) })
+	return found, err
 }

@@ -224,9 +224,9 @@ func (d *dump) feed(ctx context.Context, t *tracker) (header, error) {
 	return h, err
 }
 
-// readUntil feeds t from its boundary on, over a connection of its own, until done, which is asked before each event.
-func (s *Source) readUntil(ctx context.Context, stream string, received *atomic.Uint64, t *tracker, done func() bool) error {
-	d, err := s.openDump(ctx, stream, t.boundary, received)
+// readUntil feeds t from a position on, that of its boundary, over a connection of its own, until done, which is asked before each event.
+func (s *Source) readUntil(ctx context.Context, stream string, from event.Position, received *atomic.Uint64, t *tracker, done func() bool) error {
+	d, err := s.openDump(ctx, stream, from, received)
 	if err != nil {
 		return err
 	}

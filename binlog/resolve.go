@@ -183,11 +183,11 @@ func (s *Source) scanUntil(ctx context.Context, identity Identity, file string, 
 	var executed event.GTIDSet
 	headed := false // the GTIDs of earlier files, which head a file, were read
 	t := newTracker(start, func(event.TableName) bool { return false }, func(_ context.Context, b event.Batch) error {
-		executed.Add(event.GTIDRun{First: b.Executed(), Last: b.Executed().N})
+		executed.Add(b.Executed().Run())
 		return nil
 	})
 	t.previous = func(set event.GTIDSet) { executed, headed = set, true }
-	if err := s.readUntil(ctx, "scan", nil, t, func() bool { return headed && done(t) }); err != nil {
+	if err := s.readUntil(ctx, "scan", t.boundary, nil, t, func() bool { return headed && done(t) }); err != nil {
 		return event.Position{}, err
 	}
 	p := event.Position{File: t.boundary.File, Offset: t.boundary.Offset, Time: t.boundary.Time}

@@ -254,7 +254,7 @@ type streamLog struct {
 }
 
 func (l streamLog) reread(ctx context.Context, t *tracker, done func() bool) error {
-	return l.source.readUntil(ctx, l.stream+"/xa", l.received, t, done)
+	return l.source.readUntil(ctx, l.stream+"/xa", t.boundary, l.received, t, done)
 }
 
 func (l streamLog) logNames(ctx context.Context) ([]string, error) {
