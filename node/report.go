@@ -319,8 +319,8 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 			out.QuarantineLimit = r.mapping.MaxQuarantine()
 		}
 	}
-	out.Counters.Read, out.Counters.Applied, out.Counters.Older = p.Read, p.Applied, p.Older
-	out.Counters.SetAside, out.Counters.Retries, out.Counters.InFlight = p.Aside, p.Retries, p.InFlight
+	out.Counters.Read, out.Counters.Filtered, out.Counters.Retries, out.Counters.InFlight = p.Read, p.Filtered, p.Retries, p.InFlight
+	out.Counters.Account = status.Account(p.Account)
 	out.RowsPerSecond = r.rows.observe(p.Read)
 	if d.Load != nil {
 		out.Load = r.reportLoad(d.Load)

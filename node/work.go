@@ -277,9 +277,8 @@ func (r *dutyRun) detach() {
 
 func sum(a, b sink.Progress) sink.Progress {
 	b.Read += a.Read
-	b.Applied += a.Applied
-	b.Older += a.Older
-	b.Aside += a.Aside
+	b.Filtered += a.Filtered
+	b.Account = b.Account.Add(a.Account)
 	b.Retries += a.Retries
 	return b
 }

@@ -22,6 +22,12 @@ type bundle struct {
 	answered time.Time // when the destination had answered
 }
 
+// A verdict says what became of changes that the destination has answered for.
+type verdict struct {
+	applied, older, aside int
+	pending               []Conflict // can be judged only when more was read
+}
+
 // changeOverhead is what a change costs in a request beyond its body: the action line.
 const changeOverhead = 96
 
@@ -39,6 +45,7 @@ type queue struct {
 	writing int           // of flight, how many are not written yet
 	flying  int           // bytes of those
 	waiting bool          // somebody waits for the open bundle to go, full or not
+	account Account       // but for Held, which is what is here
 }
 
 // newQueue returns a queue of bundles of so many bytes and documents, of which so many may be in flight. A document may be larger than
@@ -104,10 +111,12 @@ func (q *queue) put(c mapping.Change) {
 	if len(b.changes) == 0 {
 		b.opened = time.Now()
 	}
+	q.account.Changes++
 	size := len(c.Body) + len(c.ID) + changeOverhead
 	if i, ok := b.places[c.ID]; ok {
 		b.bytes += size - len(b.changes[i].Body) - len(c.ID) - changeOverhead
 		b.changes[i] = c
+		q.account.Merged++
 		return
 	}
 	b.places[c.ID] = len(b.changes)
@@ -204,11 +213,12 @@ func (q *queue) settled(ctx context.Context) error {
 	return nil
 }
 
-// wrote notes the destination's answer for a bundle; pending is what can be judged only when more was read.
-func (q *queue) wrote(b *bundle, pending []Conflict) {
+// wrote notes the destination's answer for a bundle.
+func (q *queue) wrote(b *bundle, v verdict) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b.written, b.pending, b.answered = true, pending, time.Now()
+	b.written, b.answered = true, time.Now()
+	q.judged(b, v)
 	b.changes, b.places = nil, nil // a bundle that waits for its conflicts holds nothing else
 	q.writing--
 	q.flying -= b.bytes
@@ -228,12 +238,40 @@ func (q *queue) undecided() []*bundle {
 	return out
 }
 
-// decided replaces a bundle's undecided conflicts.
-func (q *queue) decided(b *bundle, pending []Conflict) {
+// decided notes what became of a bundle's undecided conflicts.
+func (q *queue) decided(b *bundle, v verdict) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b.pending = pending
+	q.judged(b, v)
 	q.wake()
+}
+
+// judged runs under q.mu.
+func (q *queue) judged(b *bundle, v verdict) {
+	b.pending = v.pending
+	q.account.Applied += uint64(v.applied)
+	q.account.Older += uint64(v.older)
+	q.account.SetAside += uint64(v.aside)
+}
+
+// emptied counts documents that were deleted because their table was emptied, each by a change of its own.
+func (q *queue) emptied(documents int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.account.Changes += uint64(documents)
+	q.account.Applied += uint64(documents)
+}
+
+// counts returns what became of all changes. What is held is counted where it is.
+func (q *queue) counts() Account {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account
+	a.Held = uint64(len(q.open.changes))
+	for _, b := range q.flight {
+		a.Held += uint64(len(b.changes) + len(b.pending)) // one of them is empty
+	}
+	return a
 }
 
 // acknowledge takes the settled bundles off the front and returns the last batch that ended in them, 0 if none did.

@@ -41,16 +41,31 @@ type Progress struct {
 	StepSince time.Time // of Step
 	Moved     time.Time // when it last took, wrote or acknowledged a batch
 
-	Read    uint64         // rows
-	Applied uint64         // documents that the destination confirmed
-	Older   uint64         // refused as older than what is there
-	Aside   uint64         // set aside
-	Retries uint64         // requests sent again
-	Reached event.Position // end of the newest batch taken from the feed
+	Read     uint64         // rows
+	Filtered uint64         // of them, those that no document is made of
+	Account  Account        // of the documents
+	Retries  uint64         // requests sent again
+	Reached  event.Position // end of the newest batch taken from the feed
+}
+
+// An Account says what became of the changes of documents that a worker made: Changes is the sum of all the others, at each moment.
+type Account struct {
+	Changes  uint64
+	Merged   uint64 // replaced by a later change of the same document before they were sent
+	Applied  uint64 // confirmed by the destination
+	Older    uint64 // refused as older than what is there
+	SetAside uint64
+	Held     uint64 // not yet any of these
+}
+
+// Add returns the sum of what an earlier worker did and what this one does. What the earlier one still held comes again.
+func (a Account) Add(earlier Account) Account {
+	return Account{Changes: a.Changes + earlier.Changes - earlier.Held, Merged: a.Merged + earlier.Merged, Applied: a.Applied + earlier.Applied,
+		Older: a.Older + earlier.Older, SetAside: a.SetAside + earlier.SetAside, Held: a.Held}
 }
 
 type progress struct {
-	read, applied, older, aside, retries atomic.Uint64
+	read, filtered, retries atomic.Uint64
 
 	mu      sync.Mutex
 	stage   Stage
@@ -81,9 +96,10 @@ func (p *progress) took(end event.Position) {
 	p.mapping = p.moved
 }
 
-// mapped notes that the batch, of so many rows, is.
-func (p *progress) mapped(rows int) {
+// mapped notes that the batch, of so many rows, is; no document is made of some.
+func (p *progress) mapped(rows, filtered int) {
 	p.read.Add(uint64(rows))
+	p.filtered.Add(uint64(filtered))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mapping = time.Time{}
@@ -147,10 +163,11 @@ func (p *progress) recovered() { p.enter(Reading) }
 
 func (p *progress) snapshot(q *queue) Progress {
 	inFlight, written, judged := q.underWay()
+	account := q.counts()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := Progress{Stage: p.stage, Since: p.since, LastError: p.err, ErrorTime: p.errTime, InFlight: inFlight, Moved: p.moved,
-		Read: p.read.Load(), Applied: p.applied.Load(), Older: p.older.Load(), Aside: p.aside.Load(), Retries: p.retries.Load(), Reached: p.end}
+		Read: p.read.Load(), Filtered: p.filtered.Load(), Account: account, Retries: p.retries.Load(), Reached: p.end}
 	out.Step, out.StepSince = p.step(written, judged)
 	if out.Stage == Reading && inFlight > 0 {
 		out.Stage = Working

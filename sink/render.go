@@ -76,7 +76,7 @@ func (w *Worker) readAhead(ctx context.Context, read chan<- decoded) error {
 		if err != nil {
 			return err
 		}
-		w.progress.mapped(len(d.rows))
+		w.progress.mapped(len(d.rows), 0) // what becomes of them, the source says
 		select {
 		case read <- d:
 		case <-ctx.Done():

@@ -147,11 +147,24 @@ func (w *Worker) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("map after %s: %w", d.batch.End, err)
 		}
-		w.progress.mapped(len(d.rows))
+		w.progress.mapped(len(d.rows), filtered(d.rows, changes))
 		if err := w.write(ctx, changes, d.batch.Seq); err != nil {
 			return fmt.Errorf("write after %s: %w", d.batch.End, err)
 		}
 	}
+}
+
+// filtered counts the rows that no document is made of.
+func filtered(rows []event.Row, changes []mapping.Change) int {
+	n := len(rows)
+	var last *event.Row
+	for i := range changes { // in the order of the rows, one or two for each
+		if changes[i].Row != last {
+			last = changes[i].Row
+			n--
+		}
+	}
+	return n
 }
 
 // decoded is a batch with its rows.
@@ -218,7 +231,7 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 		return err
 	}
 	w.Log.Info("table emptied, documents deleted", "table", c.Row.Table.Name, "by", c.Row.Op, "documents", cleared.Deleted)
-	w.progress.applied.Add(uint64(cleared.Deleted))
+	w.queue.emptied(cleared.Deleted)
 	return w.Keeper.Cleared(ctx, c.Version)
 }
 
@@ -229,7 +242,7 @@ func (w *Worker) send(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var pending []Conflict
+		var answer verdict
 		var refusals []Refusal
 		left := make(map[string]bool) // documents that were not written
 		err = w.writer.Write(ctx, b.changes, func(e *PartialError) {
@@ -240,7 +253,9 @@ func (w *Worker) send(ctx context.Context) error {
 			for _, c := range e.Conflicts {
 				left[c.Change.ID] = true
 			}
-			pending, _ = w.judge(append(pending, e.Conflicts...), false)
+			var older int
+			answer.pending, _, older = w.judge(append(answer.pending, e.Conflicts...), false)
+			answer.older += older
 		})
 		if err != nil {
 			return err
@@ -252,7 +267,8 @@ func (w *Worker) send(ctx context.Context) error {
 		if err := w.Keeper.Written(ctx, written); err != nil {
 			return err
 		}
-		w.queue.wrote(b, pending)
+		answer.applied, answer.aside = len(written), len(refusals)
+		w.queue.wrote(b, answer)
 		if err := w.acknowledge(ctx); err != nil {
 			return err
 		}
@@ -266,12 +282,12 @@ const newsTime = 4 * time.Second
 // have given yet is a foreign writer's. While the stream has not read all that an earlier life of ours can have
 // written, nobody can tell, and the conflict stays pending. So does one that is so new that what was read since may not have
 // been heard of yet.
-func (w *Worker) judge(conflicts []Conflict, old bool) (pending []Conflict, foreign []Refusal) {
+func (w *Worker) judge(conflicts []Conflict, old bool) (pending []Conflict, foreign []Refusal, older int) {
 	newest, settled := w.Feed.Newest()
 	for _, c := range conflicts {
 		switch {
 		case c.Has <= newest:
-			w.progress.older.Add(1)
+			older++
 		case settled && old:
 			foreign = append(foreign, NewForeign(c))
 		default:
@@ -279,7 +295,7 @@ func (w *Worker) judge(conflicts []Conflict, old bool) (pending []Conflict, fore
 			pending = append(pending, c)
 		}
 	}
-	return pending, foreign
+	return pending, foreign, older
 }
 
 // judgeLater looks again at the pending conflicts while the stream reads on.
@@ -294,14 +310,14 @@ func (w *Worker) judgeLater(ctx context.Context) error {
 		}
 		undecided := w.queue.undecided()
 		for _, b := range undecided {
-			pending, foreign := w.judge(b.pending, time.Since(b.answered) > newsTime)
+			pending, foreign, older := w.judge(b.pending, time.Since(b.answered) > newsTime)
 			if len(pending) == len(b.pending) {
 				continue
 			}
 			if err := w.setAside(ctx, foreign); err != nil {
 				return err
 			}
-			w.queue.decided(b, pending)
+			w.queue.decided(b, verdict{older: older, aside: len(foreign), pending: pending})
 		}
 		if len(undecided) > 0 {
 			if err := w.acknowledge(ctx); err != nil {
@@ -319,7 +335,6 @@ func (w *Worker) setAside(ctx context.Context, refusals []Refusal) error {
 	if err := w.Keeper.SetAside(ctx, refusals); err != nil {
 		return fmt.Errorf("set aside %d documents: %w", len(refusals), err)
 	}
-	w.progress.aside.Add(uint64(len(refusals)))
 	return nil
 }
 
@@ -366,12 +381,8 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 		//failpoint sink.after_write err
 		var partial *PartialError
 		if !errors.As(err, &partial) {
-			if err == nil {
-				w.progress.applied.Add(uint64(len(changes)))
-			}
 			return false, err
 		}
-		w.progress.applied.Add(uint64(len(changes) - len(partial.Rejected) - len(partial.Conflicts) - len(partial.Retry)))
 		if len(partial.Rejected)+len(partial.Conflicts) > 0 && failed != nil {
 			failed(partial)
 		}

@@ -386,8 +386,8 @@ func TestWorkerJudgesConflicts(t *testing.T) {
 			if err := b.worker.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if len(b.keeper.all()) != 0 || b.worker.Progress().Older != 1 || b.feed.lastAck() != 1 {
-				t.Errorf("set aside %v, older %d, ack %d", b.keeper.all(), b.worker.Progress().Older, b.feed.lastAck())
+			if len(b.keeper.all()) != 0 || b.worker.Progress().Account.Older != 1 || b.feed.lastAck() != 1 {
+				t.Errorf("set aside %v, older %d, ack %d", b.keeper.all(), b.worker.Progress().Account.Older, b.feed.lastAck())
 			}
 		})
 	})

@@ -184,14 +184,28 @@ type Duty struct {
 
 // Counters count what a duty did since it came to its node, or its configuration changed.
 type Counters struct {
-	Read          uint64 `json:"read"`           // rows
-	Applied       uint64 `json:"applied"`        // documents that the destination confirmed
-	Older         uint64 `json:"older"`          // documents refused as older than what is there, or written again at their version
-	SetAside      uint64 `json:"set_aside"`      // documents
+	Read          uint64 `json:"read"`     // rows
+	Filtered      uint64 `json:"filtered"` // of them, those that no document is made of; 0 where the server renders the documents
+	Account              // of the documents
 	Retries       uint64 `json:"retries"`        // requests sent again
 	NulledValues  uint64 `json:"nulled_values"`  // written as null: dates of no calendar, and what on_overflow and on_invalid say
 	ClippedValues uint64 `json:"clipped_values"` // by on_overflow and on_invalid
 	InFlight      int    `json:"in_flight"`      // requests now on the way
+}
+
+// An Account says what became of the changes of documents: Changes is the sum of all the others.
+type Account struct {
+	Changes  uint64 `json:"changes"`
+	Merged   uint64 `json:"merged"`    // replaced by a later change of the same document before they were sent
+	Applied  uint64 `json:"applied"`   // confirmed by the destination
+	Older    uint64 `json:"older"`     // refused as older than what is there
+	SetAside uint64 `json:"set_aside"` // set aside
+	Held     uint64 `json:"held"`      // not yet any of these
+}
+
+// Unaccounted is how many changes nobody knows anything about. It is 0, or something is wrong with canalgo.
+func (a Account) Unaccounted() int64 {
+	return int64(a.Changes) - int64(a.Merged+a.Applied+a.Older+a.SetAside+a.Held)
 }
 
 // Load is how far a load has come.

@@ -30,7 +30,7 @@ func report() status.Report {
 		Duties: []status.Duty{{
 			ID: "shop/orders", Kind: "stream", Stage: status.Stuck, Since: now.Add(-125 * time.Second),
 			Position: "binlog.000041:4", LagSeconds: pointer(125.0), LastError: "write orders: " + strings.Repeat("connection refused\n", 20),
-			Counters: status.Counters{Read: 10, Applied: 9, Older: 1},
+			Counters: status.Counters{Read: 10, Account: status.Account{Changes: 10, Applied: 9, Older: 1}},
 		}, {
 			ID: "shop/orders#load", Kind: "load", Stage: status.Working, Since: now.Add(-5 * time.Second),
 			Load: &status.Load{Phase: "copying", Rows: 1234567, Total: 2469134, RowsPerSecond: 40000, SecondsLeft: pointer(31.0)},
@@ -177,6 +177,7 @@ func TestMetrics(t *testing.T) {
 		"canalgo_duty_lag_seconds|shop/orders":        125,
 		"canalgo_duty_applied_total|shop/orders":      9,
 		"canalgo_duty_older_total|shop/orders":        1,
+		"canalgo_duty_changes_total|shop/orders":      10,
 		"canalgo_node_stall_seconds|n9|save position": 7,
 		"canalgo_source_stall_seconds|shop|read":      8,
 		"canalgo_load_rows|shop/orders#load":          1234567,

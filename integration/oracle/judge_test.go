@@ -69,6 +69,16 @@ func TestSamplerSeesPositionsGoBack(t *testing.T) {
 	}
 }
 
+func TestSamplerSeesWhatIsNotAccountedFor(t *testing.T) {
+	sums := func(a status.Account) status.Duty { return status.Duty{Counters: status.Counters{Read: 9, Account: a}} }
+	s := &Sampler{Node: &reports{sums(status.Account{Changes: 9, Merged: 1, Applied: 2, Older: 1, SetAside: 2, Held: 3}), sums(status.Account{Changes: 9, Applied: 8})}}
+	for want := range 2 {
+		if err := s.lookAtPositions(t.Context()); err != nil || len(s.missing) != want {
+			t.Errorf("%v: %q, want %d", err, s.missing, want)
+		}
+	}
+}
+
 func TestSettledNamesWhatIsBehind(t *testing.T) {
 	load := &status.Load{Phase: "copying", Rows: 7}
 	for _, c := range []struct {

@@ -31,6 +31,7 @@ type Sampler struct {
 	documents map[string]seen
 	positions map[string]reached
 	backward  []string
+	missing   []string // sums that did not come out
 	changes   map[change]string // that documents have shown, with the id of one
 	torn      []string
 	looks     int // at documents
@@ -91,6 +92,8 @@ func (s *Sampler) Err() error {
 		return fmt.Errorf("%d documents that no row ever was:\n%s", len(phantoms), strings.Join(phantoms[:min(keep, len(phantoms))], "\n"))
 	case s.Ledger != nil && len(s.changes) == 0:
 		return fmt.Errorf("no document told of a change")
+	case len(s.missing) > 0:
+		return fmt.Errorf("%d times changes were not accounted for:\n%s", len(s.missing), strings.Join(s.missing[:min(keep, len(s.missing))], "\n"))
 	case len(s.backward) > 0:
 		return fmt.Errorf("went back %d times:\n%s", len(s.backward), strings.Join(s.backward[:min(keep, len(s.backward))], "\n"))
 	case s.looks < 10 || s.reports < 10 || len(s.documents) == 0 || len(s.positions) == 0:
@@ -156,6 +159,9 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 	for _, d := range report.Duties {
 		if d.Load != nil && d.Load.Phase != "done" {
 			s.loading = time.Now()
+		}
+		if d.Counters.Unaccounted() != 0 || d.Counters.Filtered > d.Counters.Read {
+			s.missing = append(s.missing, fmt.Sprintf("duty %s on %s: %d of %+v", d.ID, d.Node, d.Counters.Unaccounted(), d.Counters))
 		}
 		if d.Kind != "stream" || d.Version == "" {
 			continue
