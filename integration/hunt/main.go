@@ -1,5 +1,6 @@
 // Command hunt tests the laboratory itself: it builds canalgo with the bugs that integration/instrument makes on purpose, and plays
-// the random schedules of integration/lab, which know nothing of them, with one bug after the other until a schedule finds it.
+// the random schedules of integration/lab, which know nothing of them, with one bug after the other until a schedule finds it. That
+// schedule is then played again without the bug, and must find nothing: else it was not the bug that was found.
 //
 //	go run ./integration/hunt -tries 50 ack_before_write conflict_is_success
 //
@@ -69,6 +70,21 @@ func run(ctx context.Context, bugs []string, tries int, seed uint64, load time.D
 	return nil
 }
 
+// control plays a schedule without any bug. The error says that it finds something all the same.
+func control(ctx context.Context, l *lab.Lab, s lab.Schedule) error {
+	if err := os.Unsetenv("CANALGO_BUG"); err != nil {
+		return err
+	}
+	o, err := l.Play(ctx, s)
+	if err == nil && len(o.Violations) > 0 {
+		err = fmt.Errorf("seed %d is violated without the bug, too: %s; see %s", s.Seed, strings.Join(o.Violations, "\n"), o.Evidence)
+	}
+	if err == nil {
+		fmt.Printf("seed %d without the bug: nothing\n", s.Seed)
+	}
+	return err
+}
+
 // hunt plays schedules with a bug until one finds it.
 func hunt(ctx context.Context, l *lab.Lab, bug string, tries int, seed uint64, load time.Duration) (bool, error) {
 	if err := os.Setenv("CANALGO_BUG", bug); err != nil {
@@ -83,7 +99,7 @@ func hunt(ctx context.Context, l *lab.Lab, bug string, tries int, seed uint64, l
 		if len(o.Violations) > 0 {
 			first, _, _ := strings.Cut(o.Violations[0], "\n")
 			fmt.Printf("%s: found by schedule %d, seed %d: %s\n", bug, try+1, schedule.Seed, first)
-			return true, nil
+			return true, control(ctx, l, schedule)
 		}
 	}
 	fmt.Printf("%s: not found by %d schedules\n", bug, tries)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +81,13 @@ func (t *trial) play(ctx context.Context, s Schedule) error {
 	}
 	if err := sampler.Err(); err != nil {
 		t.outcome.violate("sampler: %v", err)
+	}
+	log, err := oracle.ReadLog(t.lab.db, schema+"."+t.name)
+	if err != nil {
+		return err
+	}
+	if wrong := sampler.CheckPositions(log, &t.holds); len(wrong) > 0 {
+		t.outcome.violate("%d saved positions are wrong:\n%s", len(wrong), strings.Join(wrong[:min(20, len(wrong))], "\n"))
 	}
 	return t.judge(ctx)
 }

@@ -31,7 +31,8 @@ type trial struct {
 	work    *oracle.Workload
 	beat    *beat // when asked for
 	visits  oracle.Visits
-	late    int // requests begun after a lease
+	holds   oracle.Confirmations // what Elasticsearch has
+	late    int                  // requests begun after a lease
 
 	mu       sync.Mutex
 	random   *rand.Rand
@@ -83,6 +84,7 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 	t.elastic.StripVersions(o.strip)
 	t.elastic.FailRequests(t.answerRequest)
 	t.elastic.DelayBulks(t.delay)
+	t.elastic.WatchConfirmed(func(i proxy.Item) { t.holds.Note(i.Index, i.ID, i.Version) })
 	for host := 1; host <= hosts && !o.direct; host++ {
 		p, err := proxy.NewTCPOn(l.net.Between()+":0", nodePort(l.net, host))
 		if err != nil {

@@ -31,7 +31,8 @@ type Sampler struct {
 	documents map[string]seen
 	positions map[string]reached
 	backward  []string
-	missing   []string // sums that did not come out
+	missing   []string          // sums that did not come out
+	saves     []save            // positions, as they were seen first
 	changes   map[change]string // that documents have shown, with the id of one
 	torn      []string
 	looks     int // at documents
@@ -171,6 +172,9 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 			return fmt.Errorf("sample %s: version %q: %w", d.ID, d.Version, err)
 		}
 		last := s.positions[d.ID]
+		if now != last {
+			s.saves = append(s.saves, save{duty: d.ID, seen: time.Now(), reached: now})
+		}
 		first, then := last, now
 		if now.applied < last.applied { // from a node that is behind: what it says was so before
 			first, then = now, last

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 )
 
 // An Item is one action of a bulk request, as its sender wrote it.
@@ -125,13 +126,17 @@ func (e *Elastic) record(items []Item, faults []int, data []byte) ([]byte, error
 
 // recordItem runs under e.mu.
 func (e *Elastic) recordItem(item Item, status int, seq int64) {
-	switch {
-	case status == 409:
+	conflict := status == http.StatusConflict
+	if !conflict && status/100 != 2 && !(status == http.StatusNotFound && item.Op == "delete") {
+		e.stats.Refused++
+		return
+	}
+	if e.confirmed != nil {
+		e.confirmed(item)
+	}
+	if conflict {
 		e.stats.Conflicts++
 		e.stats.Repeats++
-		return
-	case status/100 != 2 && !(status == 404 && item.Op == "delete"):
-		e.stats.Refused++
 		return
 	}
 	e.stats.Acknowledged++

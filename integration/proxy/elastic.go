@@ -54,6 +54,7 @@ type Elastic struct {
 	requestFault  func(*http.Request) int
 	answerFault   func(*http.Request) Answer
 	lateness      func(*http.Request) time.Duration
+	confirmed     func(Item)
 	inFlight      map[string]int // bulk requests without an answer, by their sender's IP address
 	stripVersions bool
 	before, after []*Hold // not yet caught a request
@@ -153,6 +154,14 @@ func (e *Elastic) DelayBulks(delay func(*http.Request) time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lateness = delay
+}
+
+// WatchConfirmed has watch see each item that Elasticsearch holds at its version or a later one, as it has answered, before its sender
+// hears of that. It must not call the proxy. A nil function ends this.
+func (e *Elastic) WatchConfirmed(watch func(Item)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.confirmed = watch
 }
 
 // InFlight counts the bulk requests of one host, an IP address, that have no answer yet.
