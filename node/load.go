@@ -55,10 +55,14 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		return nil
 	}
 	reader.Floor = func() event.Version { return n.sweepFloor(r.id.Mapping) }
-	if r.assignment.Epoch > 1 || state.Rows > 0 { // somebody was at it, and may have sent what has not arrived
-		reader.SweepAfter = time.Now().Add(stragglerTime)
+	reader.SweepAfter = n.loadCutShort(r.id.Mapping).Add(snapshot.StragglerTime)
+	if r.assignment.Epoch > 1 || state.Rows > 0 { // another process was at it, and may have sent what has not arrived
+		reader.SweepAfter = time.Now().Add(snapshot.StragglerTime)
 	}
 	err = reader.Load(ctx, progress, save)
+	if err != nil {
+		n.cutShort(r.id.Mapping)
+	}
 	var higher *snapshot.HigherError
 	switch {
 	case errors.As(err, &higher):
@@ -75,8 +79,19 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	return n.quarantine(stream).Cleared(ctx, done.First)
 }
 
-// stragglerTime is how long what a process has sent may be under way after its end.
-const stragglerTime = 10 * time.Second
+// cutShort notes that a load ends before it is done: what it has sent may still be under way.
+func (n *Node) cutShort(mapping string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[mapping] = time.Now()
+}
+
+// loadCutShort returns when a load of a mapping last ended on this node before it was done, the zero time if none did.
+func (n *Node) loadCutShort(mapping string) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cut[mapping]
+}
 
 // sweepFloor returns the newest version below which this node has cleared a mapping's documents.
 func (n *Node) sweepFloor(mapping string) event.Version {

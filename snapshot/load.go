@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -80,14 +81,29 @@ type Reader struct {
 	Keeper   sink.Keeper
 	Gate     *sink.Gate
 	// Floor returns the version below which the stream has deleted all documents meanwhile, and SweepAfter says when the sweep may begin:
-	// what was sent earlier for rows that are gone has arrived by then.
+	// what others have sent earlier for rows that are gone has arrived by then.
 	Floor      func() event.Version
 	SweepAfter time.Time
 	Locks      bool // the server has no GTIDs: lock the rows that are read
 	Limits     sink.Limits
 	Log        hclog.Logger
 
-	steps steps
+	steps   steps
+	unknown atomic.Int64 // when a request was last given up whose answer nobody knows, in Unix nanoseconds
+}
+
+// StragglerTime is how long what was sent may be under way after who sent it gave it up, or ended.
+const StragglerTime = 10 * time.Second
+
+// sweepAfter returns when everything has arrived that was sent for rows which may be gone.
+func (r *Reader) sweepAfter() time.Time {
+	after := r.SweepAfter
+	if given := r.unknown.Load(); given > 0 {
+		if up := time.Unix(0, given).Add(StragglerTime); up.After(after) {
+			after = up
+		}
+	}
+	return after
 }
 
 // A chunk is some rows' documents, read at one ordinal.
@@ -138,7 +154,7 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 	if !ok {
 		return nil
 	}
-	timer := time.NewTimer(time.Until(r.SweepAfter))
+	timer := time.NewTimer(time.Until(r.sweepAfter()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

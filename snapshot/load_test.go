@@ -355,6 +355,38 @@ func TestLoadReadsAgainWhatBecameTooOld(t *testing.T) {
 	})
 }
 
+// TestSweepWaitsForWhatMayStillArrive: the table is emptied after its row was sent, and the row arrives long after its sender gave up.
+func TestSweepWaitsForWhatMayStillArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(1)
+		old, sent := version(10), false
+		b.dest.fail = func() error {
+			if sent {
+				return nil
+			}
+			sent = true
+			time.AfterFunc(snapshot.StragglerTime-time.Second, func() {
+				b.dest.mu.Lock()
+				defer b.dest.mu.Unlock()
+				b.dest.docs["1"], b.dest.version["1"] = "row", old
+			})
+			b.server.mu.Lock()
+			defer b.server.mu.Unlock()
+			clear(b.server.rows)
+			b.newest = 20
+			return errors.New("timeout")
+		}
+		b.reader.Floor = func() event.Version { return version(20) }
+		if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(snapshot.StragglerTime)
+		if len(b.dest.docs) > 0 {
+			t.Errorf("documents %v of an empty table", b.dest.docs)
+		}
+	})
+}
+
 // A busy destination answers the first bulk after a minute, that it has taken nothing of it yet.
 type busy struct {
 	*destination

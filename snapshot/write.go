@@ -30,6 +30,7 @@ func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, e
 			return err
 		}
 		step.failed(err)
+		r.unknown.Store(time.Now().UnixNano())
 		r.Log.Warn("read and write rows again", "table", r.Table.Name, "error", err)
 		if err := wait.Wait(ctx); err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"canalgo/node"
 )
 
 // chaos makes faults happen.
@@ -41,6 +43,7 @@ func init() {
 		"forgets":  {ofSink, 3, 60 * time.Second, mood{lost: 0.3}.during},
 		"late":     {ofSink, 4, 60 * time.Second, mood{late: 0.2, lost: 0.1}.during},
 		"crawls":   {ofSink, 3, 60 * time.Second, mood{low: 100 * time.Millisecond, high: 8 * time.Second}.during},
+		"load":     {ofMapping, 2, 0, (*chaos).loads},
 		"hold":     {ofMapping, 2, 30 * time.Second, (*chaos).holds},
 	}
 }
@@ -279,16 +282,28 @@ func (c *chaos) unlockWhenWhole() {
 
 // holds pauses a mapping, as an operator does.
 func (c *chaos) holds(f Fault) func() {
-	c.operate("mapping/"+f.Target, true)
-	return func() { c.operate("mapping/"+f.Target, false) }
+	pause := func(paused bool) {
+		c.operate(func(ctx context.Context, n *node.Node) error { return n.SetPaused(ctx, "mapping/"+f.Target, paused) })
+	}
+	pause(true)
+	return func() { pause(false) }
 }
 
-// operate pauses or resumes something by whatever node takes it.
-func (c *chaos) operate(what string, paused bool) {
+// loads has a mapping loaded again, as an operator does.
+func (c *chaos) loads(f Fault) func() {
+	c.operate(func(ctx context.Context, n *node.Node) error {
+		_, err := n.StartLoad(ctx, sourceName, f.Target)
+		return err
+	})
+	return nil
+}
+
+// operate has whatever node takes it do something.
+func (c *chaos) operate(do func(context.Context, *node.Node) error) {
 	for range 100 {
 		for _, h := range c.up() {
 			ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
-			err := h.node.SetPaused(ctx, what, paused)
+			err := do(ctx, h.node)
 			cancel()
 			if err == nil {
 				return

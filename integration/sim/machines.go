@@ -33,6 +33,7 @@ type fleet struct {
 	output map[string]*destination
 	base   string // of the folders
 	names  []string
+	load   string // of every mapping
 
 	mu        sync.Mutex
 	machines  map[string]*machine
@@ -41,11 +42,11 @@ type fleet struct {
 	running   sync.WaitGroup
 }
 
-func seed() cluster.Config {
+func (f *fleet) seed() cluster.Config {
 	c := cluster.Config{Sources: map[string]cluster.SourceConfig{sourceName: {}}, Sinks: map[string]cluster.SinkConfig{"one": {Type: "sim"}, "two": {Type: "sim"}},
 		Mappings: map[string]cluster.MappingConfig{}}
 	for _, r := range rules {
-		c.Mappings[r.name] = cluster.MappingConfig{Source: sourceName, Sink: r.sink}
+		c.Mappings[r.name] = cluster.MappingConfig{Source: sourceName, Sink: r.sink, Load: f.load}
 	}
 	return c
 }
@@ -76,7 +77,7 @@ func (f *fleet) start(name string) error {
 	}
 	f.clusterID = h.raft.ClusterID()
 	began := time.Now().Add(-f.net.between(0, 100*time.Hour)) // of the machine
-	h.node, err = node.New(node.Config{ID: name, Version: "sim", ClusterID: f.clusterID, Join: f.names, Peers: peers{h}, Seed: seed(), RingBytes: 48 << 10,
+	h.node, err = node.New(node.Config{ID: name, Version: "sim", ClusterID: f.clusterID, Join: f.names, Peers: peers{h}, Seed: f.seed(), RingBytes: 48 << 10,
 		Self:  cluster.Node{ServerID: h.raft.ServerID(), Address: name, Version: "sim"}.ThisBuild(),
 		Clock: func() time.Duration { return time.Since(began) }, Log: log}, watched{h.raft, h}, parts{h, f.mysql, f.output})
 	if err != nil {

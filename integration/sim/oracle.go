@@ -25,12 +25,14 @@ type oracle struct {
 	applied    map[string]map[string]event.Version // by mapping and document: the highest version that the destination took
 	emptied    map[string]event.Version            // by mapping: below which everything was deleted
 	aside      map[string]map[string]event.Version // by mapping and document: the highest version that the destination refused
+	selected   map[event.Version]bool              // at which rows were read beside the stream
 	flying     map[flight]bool                     // documents of writes whose sender still waits, by sender
 	begun      map[string]owner                    // by mapping: whose write began last
 	assigned   map[string]map[cluster.Epoch]string // by duty
 	terms      map[uint64]string                   // who led
 	hashes     map[uint64]string                   // of the state, by the index that it was applied to
 	writes     int
+	loaded     int
 	repeats    int
 }
 
@@ -38,6 +40,7 @@ type oracle struct {
 type flight struct {
 	host      *host
 	index, id string
+	read      bool // beside the stream: a load writes what the stream may be writing, and the versions tell which is newer
 }
 
 // An owner is a node that does a duty, by the epoch of its assignment.
@@ -48,7 +51,7 @@ type owner struct {
 
 func newOracle(l *ledger, t *trace) *oracle {
 	o := &oracle{ledger: l, trace: t, over: make(chan struct{}), numbering: map[uint32]uint64{}, applied: map[string]map[string]event.Version{},
-		emptied: map[string]event.Version{}, aside: map[string]map[string]event.Version{}, flying: map[flight]bool{}, begun: map[string]owner{},
+		emptied: map[string]event.Version{}, selected: map[event.Version]bool{}, aside: map[string]map[string]event.Version{}, flying: map[flight]bool{}, begun: map[string]owner{},
 		assigned: map[string]map[cluster.Epoch]string{}, terms: map[uint64]string{}, hashes: map[uint64]string{}}
 	for _, r := range rules {
 		o.applied[r.name], o.aside[r.name] = map[string]event.Version{}, map[string]event.Version{}
@@ -147,7 +150,7 @@ func (o *oracle) touches(h *host, changes []mapping.Change) (over func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range changes {
-		key := flight{h, c.Index, c.ID}
+		key := flight{h, c.Index, c.ID, o.selected[c.Version]}
 		if o.flying[key] {
 			o.violateLocked("I3", "%s has two writes under way that touch %s/%s", h.id(), c.Index, c.ID)
 		}
@@ -169,6 +172,9 @@ func (o *oracle) written(c mapping.Change) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writes++
+	if o.selected[c.Version] {
+		o.loaded++
+	}
 	if o.applied[c.Index][c.ID] >= c.Version {
 		o.repeats++
 	}
@@ -183,6 +189,13 @@ func (o *oracle) refused(c mapping.Change) {
 	o.aside[c.Index][c.ID] = max(o.aside[c.Index][c.ID], c.Version)
 }
 
+// selects notes that rows are read beside the stream, to be written with that version.
+func (o *oracle) selects(at event.Version) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.selected[at] = true
+}
+
 // cleared notes that every document below a version is gone.
 func (o *oracle) cleared(name string, before event.Version) {
 	o.mu.Lock()
@@ -193,6 +206,7 @@ func (o *oracle) cleared(name string, before event.Version) {
 func (o *oracle) check(c mapping.Change) {
 	o.mu.Lock()
 	more, ok := o.numbering[c.Version.Epoch()]
+	read := o.selected[c.Version]
 	o.mu.Unlock()
 	if !ok || c.Version.Count() < more {
 		o.violate("I8", "%s/%s has version %s, which the source has not given", c.Index, c.ID, c.Version)
@@ -202,10 +216,24 @@ func (o *oracle) check(c mapping.Change) {
 	o.ledger.mu.Lock()
 	defer o.ledger.mu.Unlock()
 	states := o.documents[c.Index][c.ID]
-	if slices.Contains(states, state{at, string(c.Body)}) {
+	if slices.Contains(states, state{at, string(c.Body)}) || read && hadSince(states, at, string(c.Body)) {
 		return
 	}
 	o.violate("I8", "%s/%s at version %s (entry %d): %q is not what the source had; it had %s", c.Index, c.ID, c.Version, at, c.Body, around(states, at))
+}
+
+// hadSince reports whether a document was so at an entry, or became so later: rows are read at an entry's version from a state that is
+// at least as new. Of one that is refused the sweep deletes what was there before.
+func hadSince(states []state, at uint64, body string) bool {
+	was := func(now string) bool { return now == body || body == "" && isPoison(now) }
+	now := ""
+	for _, s := range states {
+		if s.entry > at && (was(now) || was(s.body)) {
+			return true
+		}
+		now = s.body
+	}
+	return was(now)
 }
 
 // around prints the states of a document about an entry.

@@ -12,6 +12,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"canalgo/cluster"
 )
 
 // A Plan is one simulation.
@@ -19,6 +21,7 @@ type Plan struct {
 	Seed   uint64
 	Nodes  int
 	Length time.Duration // of the faults
+	Load   bool          // there are rows before the start, whose transactions the source does not have any more
 	Faults []Fault       // nil for random ones
 	Folder string        // where the nodes' folders are made; best in memory
 }
@@ -31,13 +34,14 @@ type Report struct {
 	Took         time.Duration // simulated
 	Transactions int
 	Writes       int // documents
+	Loaded       int // of them, by loads
 	Repeats      int // of them, at a version that was there
 	Terms        int
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("seed %d: %d nodes, %s, %d faults, %d terms, %d transactions, %d documents written, %d of them again", r.Plan.Seed, r.Plan.Nodes,
-		r.Took.Round(time.Second), len(r.Plan.Faults), r.Terms, r.Transactions, r.Writes, r.Repeats)
+	return fmt.Sprintf("seed %d: %d nodes, %s, %d faults, %d terms, %d transactions, %d documents written, %d of them again, %d by loads", r.Plan.Seed, r.Plan.Nodes,
+		r.Took.Round(time.Second), len(r.Plan.Faults), r.Terms, r.Transactions, r.Writes, r.Repeats, r.Loaded)
 }
 
 // Schedule prints the faults, one a line, as ParseSchedule reads them.
@@ -68,6 +72,10 @@ func Run(p Plan) Report {
 		p.Faults = Random(random, f.names, p.Length)
 	}
 	work := &workload{ledger: l, random: rand.New(rand.NewPCG(p.Seed, 3))}
+	if p.Load {
+		work.fill()
+		m.fromNow, f.load = true, "initial"
+	}
 	c := &chaos{fleet: f, work: work}
 	for _, name := range f.names {
 		c.again(name)()
@@ -88,7 +96,7 @@ func Run(p Plan) Report {
 		c.heal()
 	}
 	c.end()
-	return Report{Plan: p, Violations: o.failed(), Trace: t.String(), Took: time.Since(began), Transactions: l.end(), Writes: o.writes, Repeats: o.repeats, Terms: len(o.terms)}
+	return Report{Plan: p, Violations: o.failed(), Trace: t.String(), Took: time.Since(began), Transactions: l.end(), Writes: o.writes, Loaded: o.loaded, Repeats: o.repeats, Terms: len(o.terms)}
 }
 
 // patience is how long a cluster may take to have everything written when nothing is wrong any more.
@@ -144,6 +152,12 @@ func (c *chaos) unfinished() string {
 			return fmt.Sprintf("%s knows %d duties", h.id(), len(v.Duties))
 		}
 		for id, d := range v.Duties {
+			if id.Kind == cluster.Load {
+				if d.Load != nil && d.Load.Phase != cluster.LoadDone {
+					return fmt.Sprintf("%s has %s at %s after %d rows", h.id(), id, d.Load.Phase, d.Load.Rows)
+				}
+				continue
+			}
 			txs, err := c.mysql.place(d.Position)
 			if err != nil || txs < end {
 				return fmt.Sprintf("%s has %s at transaction %d of %d", h.id(), id, txs, end)

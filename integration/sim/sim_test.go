@@ -58,7 +58,7 @@ func TestRandom(t *testing.T) {
 		if size == 0 {
 			size = sizes[next%uint64(len(sizes))]
 		}
-		r := simulate(t, sim.Plan{Seed: next, Nodes: size, Length: each, Faults: faults, Folder: folder(t)})
+		r := simulate(t, sim.Plan{Seed: next, Nodes: size, Length: each, Load: next%2 == 0, Faults: faults, Folder: folder(t)})
 		simulated += r.Took
 		if len(r.Violations) > 0 {
 			return

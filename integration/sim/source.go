@@ -33,6 +33,7 @@ type mysql struct {
 	stalled  int                      // faults that make it send nothing, although it answers
 	changed  chan struct{}            // closed when stalled or server changes
 	pieces   int                      // entries in a piece of a transaction
+	fromNow  bool                     // what was committed before the first start is not in the log
 	progress map[*host]map[string]*node.SourceProgress
 }
 
@@ -147,9 +148,9 @@ func (s source) Resolve(ctx context.Context, start string) (event.Position, erro
 	}
 	txs := s.end()
 	switch {
-	case start == "":
+	case start == "" && !s.fromNow:
 		txs = 0
-	case start != "current":
+	case start != "" && start != "current":
 		if txs, err = executed(start); err != nil {
 			return event.Position{}, err
 		}
@@ -488,6 +489,7 @@ func (s source) Select(ctx context.Context, at event.Position, query string, col
 	if err != nil {
 		return err
 	}
+	s.oracle.selects(at.Version())
 	for _, x := range s.visible(q.table) {
 		if !q.has(x.id) {
 			continue

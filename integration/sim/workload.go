@@ -47,6 +47,20 @@ func (w *workload) run(ctx context.Context) {
 	}
 }
 
+// filled is how many rows each table has before the start: more than a load's first chunk.
+const filled = 700
+
+// fill commits the rows that are there before the start. Only a TRUNCATE changes them, but for the first ones.
+func (w *workload) fill() {
+	for name := range w.rows {
+		e := entry{table: name}
+		for id := range int64(filled) {
+			e.changes = append(e.changes, change{after: w.next(id + 1)})
+		}
+		w.commit([]entry{e}, 0)
+	}
+}
+
 func (w *workload) sleep(ctx context.Context, d time.Duration) { _ = pause(ctx.Done(), nil, d) }
 
 func (w *workload) setBurst(on bool) {
@@ -143,7 +157,7 @@ func (w *workload) swap(rows map[int64]row) []change {
 	if a == b || !okA || !okB {
 		return nil
 	}
-	const aside = hotKeys + 1
+	const aside = filled + 1
 	away := w.next(aside)
 	changes := []change{{&x, away}, {&y, w.next(a)}, {away, w.next(b)}}
 	for _, c := range changes {
