@@ -40,7 +40,6 @@ type oracle struct {
 type flight struct {
 	host      *host
 	index, id string
-	read      bool // beside the stream: a load writes what the stream may be writing, and the versions tell which is newer
 }
 
 // An owner is a node that does a duty, by the epoch of its assignment.
@@ -150,7 +149,10 @@ func (o *oracle) touches(h *host, changes []mapping.Change) (over func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range changes {
-		key := flight{h, c.Index, c.ID, o.selected[c.Version]}
+		if o.selected[c.Version] { // a load writes what the stream may be writing, and the versions tell which is newer
+			continue
+		}
+		key := flight{h, c.Index, c.ID}
 		if o.flying[key] {
 			o.violateLocked("I3", "%s has two writes under way that touch %s/%s", h.id(), c.Index, c.ID)
 		}
