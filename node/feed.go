@@ -49,19 +49,27 @@ func (n *Node) offer(ctx context.Context, o relay.Open, abort func()) (*dutyFeed
 	if err != nil {
 		return nil, err
 	}
-	v, _ := n.coord.View()
-	d := v.Duties[id]
+	assigned := func() (saved event.Position, ok bool) { // fencing, layer 2
+		v, _ := n.coord.View()
+		d := v.Duties[id]
+		return d.Position, v.Leading && v.Nodes[d.Assignment.Node].ServerID == o.Node && uint64(d.Assignment.Epoch) == o.Epoch
+	}
 	s := n.source(id.Source)
-	if !v.Leading || s == nil || v.Nodes[d.Assignment.Node].ServerID != o.Node || uint64(d.Assignment.Epoch) != o.Epoch { // fencing, layer 2
+	if _, ok := assigned(); s == nil || !ok {
 		return nil, relay.ErrNotHere
 	}
-	return s.open(ctx, id, d.Position, abort)
+	return s.open(ctx, id, assigned, abort)
 }
 
-// open opens a duty's feed in the present session.
-func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Position, abort func()) (*dutyFeed, error) {
+// open opens a duty's feed in the present session, the only one that the duty has. assigned returns the duty's saved position, and
+// whether it still is its who asks.
+func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, assigned func() (event.Position, bool), abort func()) (*dutyFeed, error) {
 	if err := s.supersede(ctx, id); err != nil {
 		return nil, err
+	}
+	saved, ok := assigned()
+	if !ok {
+		return nil, relay.ErrNotHere
 	}
 	from := s.position(id, saved)
 	s.mu.Lock()
@@ -88,10 +96,24 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, saved event.Pos
 		return nil, err
 	}
 	f.Cursor = cursor
-	s.mu.Lock()
-	s.feeds[id] = f
-	s.mu.Unlock()
+	if !s.register(f, x, assigned) {
+		_ = cursor.Close()
+		f.stop()
+		return nil, relay.ErrNotHere
+	}
 	return f, nil
+}
+
+// register makes a feed the one of its duty. Meanwhile the duty may have moved, or somebody else may have been faster: what is reached
+// is asked of the one that is registered, and a move ends no other.
+func (s *sourceRun) register(f *dutyFeed, x *session, assigned func() (event.Position, bool)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := assigned(); !ok || s.feeds[f.id] != nil || s.held[f.id] || s.session != x {
+		return false
+	}
+	s.feeds[f.id] = f
+	return true
 }
 
 // supersede ends a feed that its node has lost without the leader noticing, and waits until it is closed.

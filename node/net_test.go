@@ -115,7 +115,7 @@ func (h *host) Addr() net.Addr { return &net.TCPAddr{} }
 func (n *network) start(t testing.TB, w *world, member node.Coordinator, name string, c cluster.Config) (*node.Node, func()) {
 	t.Helper()
 	one, err := node.New(node.Config{ID: name, Version: "test", Self: cluster.Node{ServerID: name + "@1", Address: name, Version: "test", Commands: 1},
-		Peers: peers{n, name}, Seed: c, RingBytes: 20_000, Clock: func() time.Duration { return time.Since(n.began) }, Log: hclog.NewNullLogger()}, member, parts{w, name})
+		Peers: peers{n, name}, Seed: c, RingBytes: 20_000, Clock: func() time.Duration { return time.Since(n.began) }, Log: hclog.New(&hclog.LoggerOptions{Name: name, Output: t.Output(), DisableTime: true})}, member, parts{w, name})
 	if err != nil {
 		t.Fatal(err)
 	}

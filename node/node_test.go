@@ -359,7 +359,9 @@ func (d destination) IndexUUID(ctx context.Context, _ string) (string, error) {
 func (d destination) CreateIndex(context.Context, string, []byte) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.index += "x"
+	if d.index == "" { // else there is one, of whoever was faster
+		d.index = "x"
+	}
 	return d.index, nil
 }
 
