@@ -232,6 +232,43 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestObjFieldsOfAMapping: texts whose names the user gives are read, replicated and compared as all keys are.
+func TestObjFieldsOfAMapping(t *testing.T) {
+	key := []byte("cluster secret")
+	with := func(more string) cluster.Config {
+		t.Helper()
+		file, mistakes := parse(t, good+more)
+		if len(mistakes) > 0 {
+			t.Fatal(mistakes)
+		}
+		replicated, err := file.ToCluster(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.FromCluster(key, replicated)
+		if err != nil || !reflect.DeepEqual(got.Mappings, file.Mappings) {
+			t.Errorf("replicated %+v, %v, want %+v", got.Mappings, err, file.Mappings)
+		}
+		return replicated
+	}
+	none, one, other := with(""), with("\n[mapping.orders.objFields]\nname = \"object\"\n"), with("objFields.name = \"array:;\"\n")
+	if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte("objFields")) {
+		t.Errorf("objFields of no names are replicated: %s", none.Mappings["orders"].Spec.Settings)
+	}
+	for _, c := range []struct {
+		a, b cluster.Config
+		want []string
+	}{
+		{none, one, []string{`mapping.orders.objFields.name: "" becomes "object"`}},
+		{one, other, []string{`mapping.orders.objFields.name: "object" becomes "array:;"`}},
+		{other, other, nil},
+	} {
+		if got, err := config.Diff(key, c.a, c.b); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("got %q, %v\nwant %q", got, err, c.want)
+		}
+	}
+}
+
 // TestFieldsOfAMapping: groups whose names the user gives are read, replicated and compared as all keys are.
 func TestFieldsOfAMapping(t *testing.T) {
 	key := []byte("cluster secret")

@@ -121,6 +121,10 @@ func compareGroup(add func(text string), at string, before, after reflect.Value)
 			compareNamed(add, key, was.value, is.value)
 			continue
 		}
+		if isTexts(was.value) {
+			compareTexts(add, key, was.value, is.value)
+			continue
+		}
 		if reflect.DeepEqual(was.value.Interface(), is.value.Interface()) {
 			continue
 		}
@@ -149,6 +153,25 @@ func compareNamed(add func(text string), at string, before, after reflect.Value)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		compareGroup(add, at+"."+path(name), group(before, reflect.ValueOf(name)), group(after, reflect.ValueOf(name)))
+	}
+}
+
+// compareTexts compares maps of texts. One that is not there is as an empty one.
+func compareTexts(add func(text string), at string, before, after reflect.Value) {
+	names := map[string]bool{}
+	texts := func(m reflect.Value) map[string]string {
+		out := map[string]string{}
+		for _, name := range m.MapKeys() {
+			names[name.String()] = true
+			out[name.String()] = m.MapIndex(name).String()
+		}
+		return out
+	}
+	old, now := texts(before), texts(after)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if old[name] != now[name] {
+			add(fmt.Sprintf("%s.%s: %q becomes %q", at, path(name), old[name], now[name]))
+		}
 	}
 }
 

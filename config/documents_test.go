@@ -2,7 +2,9 @@ package config_test
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +29,8 @@ func keys(t reflect.Type, prefix string) []string {
 		case key == "":
 		case f.Type.Kind() == reflect.Struct && !text:
 			list = append(list, keys(f.Type, prefix+key+".")...)
+		case f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.String:
+			list = append(list, prefix+key)
 		case f.Type.Kind() == reflect.Map:
 			list = append(list, keys(f.Type.Elem(), prefix+key+".")...)
 		default:
@@ -79,6 +83,42 @@ func TestDocumentHasEveryKey(t *testing.T) {
 			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && !slices.Contains(keys(s.section, ""), "fields."+name) && name != "type" {
 				t.Errorf("%s: %s is no key", s.document, name)
 			}
+		}
+	}
+}
+
+// TestExamplesOfMappings: each example of docs/mapping.md is read without a mistake, and is the mapping of a fixture, which
+// TestFixtures runs.
+func TestExamplesOfMappings(t *testing.T) {
+	data, err := os.ReadFile("../docs/mapping.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var run []string
+	files, err := filepath.Glob("../integration/fixtures/*/mapping.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run = append(run, string(text))
+	}
+	const around = "[source.shop]\naddr = \"127.0.0.1:3306\"\nuser = \"canal\"\nschema = \"shop\"\n[sink.es]\ntype = \"elasticsearch\"\naddresses = [\"http://127.0.0.1:9200\"]\n"
+	examples := strings.Split(string(data), "\n```toml\n")[1:]
+	if len(examples) == 0 {
+		t.Fatal("no examples")
+	}
+	for _, example := range examples {
+		example, _, _ = strings.Cut(example, "```")
+		if _, err := config.Parse("mapping.md", []byte(around+example)); err != nil {
+			t.Errorf("%v\n%s", err, example)
+		}
+		bare := regexp.MustCompile(`(?m)^(source|sink) = .*\n`).ReplaceAllString(example, "")
+		if !slices.ContainsFunc(run, func(fixture string) bool { return strings.Contains(fixture, bare) }) {
+			t.Errorf("no fixture has the example\n%s", bare)
 		}
 	}
 }

@@ -59,6 +59,11 @@ func isNamed(v reflect.Value) bool {
 	return v.Kind() == reflect.Map && v.Type().Elem().Kind() == reflect.Struct
 }
 
+// isTexts reports whether a value is a map of texts, by names that the user gives.
+func isTexts(v reflect.Value) bool {
+	return v.Kind() == reflect.Map && v.Type().Elem().Kind() == reflect.String
+}
+
 // decode fills the struct that target points to from a table. Each thing that is wrong goes to wrong, with its key below the table.
 func decode(table map[string]any, target any, wrong func(key []string, text string)) {
 	decodeGroup(table, reflect.ValueOf(target).Elem(), nil, wrong)
@@ -95,6 +100,10 @@ func decodeGroup(table map[string]any, target reflect.Value, at []string, wrong 
 			decodeNamed(value, f, key, wrong)
 			continue
 		}
+		if isTexts(f) {
+			decodeTexts(value, f, key, wrong)
+			continue
+		}
 		if err := assign(f, value); err != nil {
 			wrong(key, err.Error())
 		}
@@ -123,6 +132,27 @@ func decodeNamed(value any, target reflect.Value, at []string, wrong func(key []
 		group := reflect.New(target.Type().Elem()).Elem()
 		decodeGroup(table, group, key, wrong)
 		target.SetMapIndex(reflect.ValueOf(one), group)
+	}
+}
+
+// decodeTexts fills a map of texts.
+func decodeTexts(value any, target reflect.Value, at []string, wrong func(key []string, text string)) {
+	texts, ok := value.(map[string]any)
+	if !ok {
+		wrong(at, "want a text for each name, for example "+at[len(at)-1]+".NAME = \"…\", got "+show(value))
+		return
+	}
+	if len(texts) == 0 {
+		return
+	}
+	target.Set(reflect.MakeMap(target.Type()))
+	for one, value := range texts {
+		text := reflect.New(target.Type().Elem()).Elem()
+		if err := assign(text, value); err != nil {
+			wrong(append(at[:len(at):len(at)], one), err.Error())
+			continue
+		}
+		target.SetMapIndex(reflect.ValueOf(one), text)
 	}
 }
 
@@ -306,6 +336,9 @@ func encodeGroup(v reflect.Value, prefix string, secrets map[string]secret.Value
 		default:
 			if f.value.Kind() == reflect.Slice && f.value.Len() == 0 {
 				value = []any{} // not null
+			}
+			if isTexts(f.value) && f.value.Len() == 0 {
+				continue // as with groups below
 			}
 			if isNamed(f.value) {
 				groups := map[string]any{}

@@ -144,7 +144,7 @@ func (r *rig) judge(t *testing.T, f fixture, streamAside, loadAside []cluster.Qu
 		if len(m.Skips)+len(m.Fields) > 0 {
 			continue // the documents are not the row
 		}
-		result, err := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name}.Compare(t.Context(), r.db, r.es)
+		result, err := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name, Objects: m.ObjFields}.Compare(t.Context(), r.db, r.es)
 		if err == nil {
 			err = result.Err()
 		}

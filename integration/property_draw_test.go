@@ -4,6 +4,8 @@ package integration_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -16,8 +18,23 @@ type alias struct {
 	sub  bool // grouped: it has the columns up, many, total and list
 }
 
-// drawMapping draws the SQL of a mapping.
-func (w *world) drawMapping(t *rapid.T) string {
+// A drawnMapping is the SQL of a mapping and its options.
+type drawnMapping struct {
+	sql     string
+	objects map[string]string // objFields
+}
+
+// settings are the options as a configuration file has them.
+func (m drawnMapping) settings() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(m.objects)) {
+		fmt.Fprintf(&b, "objFields.%s = %q\n", name, m.objects[name])
+	}
+	return b.String()
+}
+
+// drawMapping draws a mapping.
+func (w *world) drawMapping(t *rapid.T) drawnMapping {
 	pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }
 	table := func(label string) drawnTable { return w.tables[pick(label, len(w.tables))] }
 	spell := func(d drawnTable) string {
@@ -31,8 +48,8 @@ func (w *world) drawMapping(t *rapid.T) string {
 	main := alias{name: "a", t: table("main")}
 	if pick("shape", 6) == 0 {
 		w.uses("group by")
-		return fmt.Sprintf("select a.up as _id, count(*) as many, sum(a.n) as total, group_concat(a.s order by a.id, a.k) as list from %s a where a.up is not null group by a.up%s", spell(main.t),
-			[]string{"", " having count(*) > 1"}[pick("having", 2)])
+		return drawnMapping{sql: fmt.Sprintf("select a.up as _id, count(*) as many, sum(a.n) as total, group_concat(a.s order by a.id, a.k) as list from %s a where a.up is not null group by a.up%s", spell(main.t),
+			[]string{"", " having count(*) > 1"}[pick("having", 2)])}
 	}
 	aliases := []alias{main}
 	from := spell(main.t) + " a"
@@ -56,8 +73,19 @@ func (w *world) drawMapping(t *rapid.T) string {
 		id = fmt.Sprintf("concat(%s.id, '-', %[1]s.k)", main.name)
 	}
 	fields := []string{id + " as _id"}
+	objects := make(map[string]string)
 	for i := range 1 + pick("fields", 5) {
-		fields = append(fields, fmt.Sprintf("%s as f%d", w.drawField(pick, aliases[pick("of", len(aliases))]), i))
+		field := w.drawField(pick, aliases[pick("of", len(aliases))])
+		name := fmt.Sprintf("f%d", i)
+		fields = append(fields, field+" as "+name)
+		switch {
+		case strings.HasPrefix(field, "concat('{"):
+			w.uses("objFields object")
+			objects[name] = "object"
+		case (strings.HasSuffix(field, ".s") || strings.HasSuffix(field, ".list")) && pick("array", 2) == 0:
+			w.uses("objFields array")
+			objects[name] = "array:" + []string{";", ",", "b"}[pick("separator", 3)]
+		}
 	}
 	if pick("where", 2) == 0 {
 		w.uses("where")
@@ -73,7 +101,7 @@ func (w *world) drawMapping(t *rapid.T) string {
 			sql = strings.ReplaceAll(sql, word, strings.ToUpper(word))
 		}
 	}
-	return sql
+	return drawnMapping{sql, objects}
 }
 
 // drawJoin adds a table, or a sub-query, to FROM such that each row of the first table stays one row: it is joined by its whole key, or
@@ -131,7 +159,7 @@ func (w *world) drawField(pick func(string, int) int, a alias) string {
 	draws := []struct{ feature, text string }{
 		{"column", "%s.n"}, {"column", "%s.s"}, {"column", "%s.up"}, {"function", "upper(%s.s)"}, {"function", "concat_ws('/', %s.s, %[1]s.n)"}, {"function", "coalesce(%s.s, 'none')"},
 		{"case", "case when %s.n > 5 then 'many' when %[1]s.n is null then null else 'few' end"}, {"arithmetic", "%s.n * 3 + 1"}, {"arithmetic", "%s.n / 4"}, {"literal", "'it''s'"}, {"literal", "7"},
-		{"cast", "cast(%s.n as char)"}, {"cast", "cast(%s.s as unsigned)"}, {"function", "if(%s.n > 2, %[1]s.s, null)"}, {"comparison", "%s.n > 4"},
+		{"cast", "cast(%s.n as char)"}, {"cast", "cast(%s.s as unsigned)"}, {"function", "if(%s.n > 2, %[1]s.s, null)"}, {"json in text", `concat('{"n": ', coalesce(%s.n, 'null'), ', "list": [2.50, "é"]}')`}, {"comparison", "%s.n > 4"},
 	}
 	if a.t.wide {
 		draws = append(draws, []struct{ feature, text string }{{"column", "%s.d"}, {"column", "%s.e"}, {"column", "%s.at"}, {"function", "date_format(%s.at, '%%Y-%%m')"}, {"function", "round(%s.d, 1)"}, {"arithmetic", "%s.d * 2"}}...)

@@ -56,7 +56,7 @@ func TestAnyMapping(t *testing.T) {
 type world struct {
 	schema   string
 	tables   []drawnTable
-	mappings []string
+	mappings []drawnMapping
 	before   []string
 	after    [][]string // canalgo is killed between two of these
 	features map[string]int
@@ -92,7 +92,7 @@ func (w *world) String() string {
 		fmt.Fprintln(&b, t.create(w.schema)+";")
 	}
 	for _, m := range w.mappings {
-		fmt.Fprintln(&b, "-- mapping: "+m)
+		fmt.Fprintln(&b, "-- mapping: "+m.sql+strings.ReplaceAll("\n"+strings.TrimSuffix(m.settings(), "\n"), "\n", "\n-- "))
 	}
 	fmt.Fprintln(&b, strings.Join(w.before, ";\n")+";\n-- canalgo starts")
 	for _, part := range w.after {
@@ -129,8 +129,8 @@ func (w *world) play(ctx context.Context, r *rig) (rows int, err error) {
 		}
 	}()
 	sections := r.endpoints()
-	for i, sql := range w.mappings {
-		sections += r.mapping(w.index(i), "initial", sql)
+	for i, m := range w.mappings {
+		sections += r.mapping(w.index(i), "initial", m.sql) + m.settings()
 	}
 	node, err := harness.New(r.t.TempDir(), sections)
 	if err != nil {
@@ -178,13 +178,13 @@ func (w *world) compare(ctx context.Context, r *rig, node *harness.Node) (rows i
 	if err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, node.LogTail(40))
 	}
-	for i, sql := range w.mappings {
-		result, err := oracle.Pair{SQL: sql, Index: w.index(i)}.Compare(ctx, r.db, r.es)
+	for i, m := range w.mappings {
+		result, err := oracle.Pair{SQL: m.sql, Index: w.index(i), Objects: m.objects}.Compare(ctx, r.db, r.es)
 		if err == nil {
 			err = result.Err()
 		}
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w\n%s", sql, err, node.LogTail(40))
+			return 0, fmt.Errorf("%s: %w\n%s", m.sql, err, node.LogTail(40))
 		}
 		rows += result.Rows
 	}

@@ -23,6 +23,7 @@ type choices struct {
 	quoted   bool           // a DECIMAL as text
 	zone     *time.Location // of a TIMESTAMP, nil for UTC
 	charset  *charset.Set   // of text
+	object   *objField      // what a text stands for, nil for itself
 }
 
 // A limit says which values a field's type takes.
@@ -76,6 +77,8 @@ func (f *field) append(dst []byte, v any, count *changed) ([]byte, error) {
 // appendValid appends a value that is not NULL; an invalidError says that it is none of its type.
 func (f *field) appendValid(dst []byte, v any) ([]byte, error) {
 	switch {
+	case f.choices.object != nil:
+		return f.choices.object.append(dst, f.form, v)
 	case f.choices.quoted:
 		dst, err := f.appendPlain(append(dst, '"'), v)
 		return append(dst, '"'), err
@@ -160,6 +163,9 @@ func isBytes(c *event.Column) bool { return formOf(c) == bytesForm || formOf(c) 
 
 // choices makes of a field's settings what they mean for a column. What means nothing is refused.
 func (b *binder) choices(it item, c *event.Column) (choices, error) {
+	if o := b.m.objects[it.name]; o != nil {
+		return b.objChoices(it, c, o)
+	}
 	set := b.m.settings[it.name]
 	r := choices{kind: set.Type, overflow: set.OnOverflow, invalid: set.OnInvalid, quoted: set.Decimal == "string", charset: charset.Lookup(c.Charset)}
 	is := fmt.Sprintf("column %s is %s", c.Name, typeName(c))

@@ -31,7 +31,8 @@ type Mapping struct {
 	skips map[string]bool
 	// settings are those of fields, by name.
 	settings map[string]FieldConfig
-	aside    int // how many documents may be set aside
+	objects  map[string]*objField // by name
+	aside    int                  // how many documents may be set aside
 	items    []item
 	where    predicate // nil without
 	rule     *Rule     // when the server renders the documents; then items and where are not used
@@ -73,7 +74,10 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		return nil, errors.Join(errs...)
 	}
 	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
-		aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
+		objects: map[string]*objField{}, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
+	for name, said := range cfg.ObjFields {
+		m.objects[name], _ = parseObjField(said) // Validate has looked at it
+	}
 	for _, skip := range cfg.Skips {
 		m.skips[skip] = true
 	}

@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,8 @@ type Config struct {
 	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
 	// Fields says how single fields are written, by their names in the document.
 	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
+	// ObjFields says which texts become arrays or objects, by their names in the document: "array:SEPARATOR" or "object".
+	ObjFields map[string]string `toml:"objFields,omitempty" json:"objFields,omitempty"`
 	// Quarantine is how many documents may be set aside before the mapping stops; 0 stands for defaultQuarantine.
 	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
@@ -66,7 +69,7 @@ func (c Config) Validate() []error {
 			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
 		}
 	}
-	return append(errs, c.validateFields()...)
+	return slices.Concat(errs, c.validateFields(), c.validateObjFields())
 }
 
 // badIndexName says why Elasticsearch would refuse an index of that name, or "".

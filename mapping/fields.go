@@ -53,27 +53,41 @@ func (c Config) validateFields() []error {
 }
 
 // fieldKey is the key of a field's settings, as a file spells it.
-func fieldKey(name string) string {
+func fieldKey(name string) string { return settingKey("fields", name) }
+
+// settingKey is the key of a name of the documents in a group of settings, as a file spells it.
+func settingKey(group, name string) string {
 	bare := name != ""
 	for _, c := range name {
 		bare = bare && (c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
 	}
 	if bare {
-		return "fields." + name
+		return group + "." + name
 	}
-	return "fields." + strconv.Quote(name)
+	return group + "." + strconv.Quote(name)
 }
 
 // badField finds settings of a field that the documents do not have: their key, and what is wrong.
 func (m *Mapping) badField(selected map[string]bool) (key, reason string) {
-	for _, name := range slices.Sorted(maps.Keys(m.settings)) {
+	bad := func(key, name string) (string, string) {
 		switch {
 		case name == m.id:
-			return fieldKey(name), "it is the document's id, which is not a field"
+			return key, "it is the document's id, which is not a field"
 		case m.skips[name]:
-			return fieldKey(name), "it is in skips, so the documents do not have it"
+			return key, "it is in skips, so the documents do not have it"
 		case !selected[name]:
-			return fieldKey(name), "is not a name in the select list"
+			return key, "is not a name in the select list"
+		}
+		return "", ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.settings)) {
+		if key, reason := bad(fieldKey(name), name); reason != "" {
+			return key, reason
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.objects)) {
+		if key, reason := bad(settingKey("objFields", name), name); reason != "" {
+			return key, reason
 		}
 	}
 	return "", ""

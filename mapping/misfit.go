@@ -93,7 +93,7 @@ func (in indexField) refuses(f *field) *Misfit {
 	always := func(format string, args ...any) *Misfit {
 		return &Misfit{Reason: fmt.Sprintf("the index has "+format, args...), Always: true}
 	}
-	values := shapeOf(f.source)
+	values := f.shape()
 	isObject, isDate := kind == "object" || kind == "nested" || kind == "flattened", kind == "date" || kind == "date_nanos"
 	limits, isInteger := integers[kind]
 	isNumber := isInteger || kind == "float" || kind == "half_float" || kind == "double" || kind == "scaled_float"
@@ -148,6 +148,14 @@ func shapeOf(c *event.Column) shape {
 		return objectShape
 	}
 	return textShape
+}
+
+// shape is that of the field's values.
+func (f *field) shape() shape {
+	if o := f.choices.object; o != nil && o.separator == "" {
+		return objectShape
+	}
+	return shapeOf(f.source)
 }
 
 // numbers returns the least and the largest number that is written into the field.

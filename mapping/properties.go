@@ -81,6 +81,8 @@ const (
 func (f *field) indexType() string {
 	body := indexType(f.source)
 	switch kind := f.choices.kind; {
+	case f.shape() == objectShape:
+		body = opaqueType
 	case kind == "text":
 		body = textType
 	case kind == "date":

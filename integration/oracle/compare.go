@@ -29,6 +29,8 @@ type Pair struct {
 	SQL    string
 	Index  string
 	Schema string // of tables that the query names without one
+	// Objects are the mapping's objFields: which texts are arrays or JSON in the document.
+	Objects map[string]string
 }
 
 // A Difference is one row or document that is not as it should be.
@@ -154,6 +156,9 @@ func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 				continue
 			}
 			value, err := fromMySQL(f, v)
+			if said := p.Objects[string(f.Name)]; said != "" && v.Type != mysql.FieldValueTypeNull {
+				value, err = fromText(text(v), said)
+			}
 			if err != nil {
 				return fmt.Errorf("column %s: %w", f.Name, err)
 			}
@@ -235,6 +240,21 @@ func fromMySQL(f *mysql.Field, v mysql.FieldValue) (string, error) {
 		return "", fmt.Errorf("%q is not UTF-8", s)
 	}
 	return fmt.Sprintf("%q", s), nil
+}
+
+// fromText reads a text as objFields says.
+func fromText(s, said string) (string, error) {
+	separator, isArray := strings.CutPrefix(said, "array:")
+	if !isArray {
+		return fromJSON([]byte(s))
+	}
+	parts := []any{}
+	if s != "" {
+		for _, part := range strings.Split(s, separator) {
+			parts = append(parts, part)
+		}
+	}
+	return common(parts)
 }
 
 func text(v mysql.FieldValue) string {
