@@ -9,6 +9,7 @@ import (
 	"canalgo/api"
 	"canalgo/cluster"
 	"canalgo/config"
+	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/verify"
 )
@@ -66,9 +67,42 @@ func sameRule(a, b cluster.MappingConfig) bool {
 }
 
 // StartLoad implements api.Control.
-func (c *control) StartLoad(ctx context.Context, source, mapping string) error {
-	_, err := c.Node.StartLoad(ctx, source, mapping)
+func (c *control) StartLoad(ctx context.Context, source, name string, part *api.Part) error {
+	where := ""
+	if part != nil {
+		var err error
+		if where, err = c.condition(source, name, part.Params); err != nil {
+			return err
+		}
+	}
+	_, err := c.Node.StartLoad(ctx, source, name, where)
 	return refused(err)
+}
+
+// condition is the etlCondition of a mapping with its parameters.
+func (c *control) condition(source, name string, params []string) (string, error) {
+	v := c.View()
+	m, ok := v.Config.Mappings[name]
+	if !ok || m.Source != source {
+		return "", refused(fmt.Errorf("mapping %s of source %s: %w", name, source, node.ErrNotFound))
+	}
+	section, err := config.DecodeMapping(c.key, m)
+	if err != nil {
+		return "", err
+	}
+	from, err := config.DecodeSource(c.key, v.Config.Sources[source])
+	if err != nil {
+		return "", err
+	}
+	compiled, err := mapping.Compile(name, section.Config, from.Schema)
+	if err != nil {
+		return "", err
+	}
+	where, err := compiled.LoadCondition(params)
+	if err != nil {
+		return "", refused(fmt.Errorf("mapping %s: %w", name, err))
+	}
+	return where, nil
 }
 
 // Verify implements api.Control.

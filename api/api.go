@@ -8,7 +8,7 @@
 //	POST /v1/pause             {"what": "source/NAME" | "sink/NAME" | "mapping/NAME"}
 //	POST /v1/resume            the same
 //	POST /v1/apply             {"key": ..., "config": ..., "dry_run": bool}, see Client.Apply
-//	POST /v1/load              {"duty": "SOURCE/MAPPING"}
+//	POST /v1/load              {"duty": "SOURCE/MAPPING"}, with {"part": {"params": ["PARAM"]}} of the rows of its etlCondition
 //	GET  /v1/load?duty=ID      the load's line of the report
 //	POST /v1/verify            {"duty": "SOURCE/MAPPING", "values": bool}; a line of JSON now and then, the last with the result
 //	GET  /v1/quarantine        what is set aside
@@ -43,6 +43,11 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
+// A Part says which rows a load is of: those of the mapping's etlCondition with these parameters.
+type Part struct {
+	Params []string `json:"params"`
+}
+
 // Control is what a node lets the API do. It is used by several goroutines. Errors that are neither ErrNotFound nor
 // ErrRefused, nor of cluster.ErrNotLeader, count as the node's own.
 type Control interface {
@@ -54,8 +59,8 @@ type Control interface {
 	SetPaused(ctx context.Context, what string, paused bool) error
 	// Apply replaces the configuration by file, which is valid by itself; with dryRun it only says what would change.
 	Apply(ctx context.Context, file config.File, dryRun bool) (Applied, error)
-	// StartLoad begins, or begins again, the load of a mapping.
-	StartLoad(ctx context.Context, source, mapping string) error
+	// StartLoad begins, or begins again, the load of a mapping; of the rows of its etlCondition when there is a part.
+	StartLoad(ctx context.Context, source, mapping string, part *Part) error
 	// Verify compares the rows of a mapping with its documents and calls progress now and then; values says whether the result
 	// tells what differing fields hold.
 	Verify(ctx context.Context, source, mapping string, values bool, progress func(verify.Result)) (verify.Result, error)
@@ -94,6 +99,7 @@ type (
 	}
 	loadBody struct {
 		Duty string `json:"duty"`
+		Part *Part  `json:"part,omitempty"`
 	}
 	rewindBody struct {
 		Source string `json:"source"`

@@ -81,7 +81,10 @@ func (n *node) Verify(_ context.Context, source, mapping string, values bool, pr
 	return n.verified, n.call("verify %s/%s %v", source, mapping, values)
 }
 
-func (n *node) StartLoad(_ context.Context, source, mapping string) error {
+func (n *node) StartLoad(_ context.Context, source, mapping string, part *api.Part) error {
+	if part != nil {
+		return n.call("load of %s %s with %q", source, mapping, part.Params)
+	}
 	return n.call("load %s %s", source, mapping)
 }
 
@@ -148,7 +151,10 @@ func TestClientAndServer(t *testing.T) {
 	if err := c.SetPaused(ctx, "source/shop", false); err != nil {
 		t.Error(err)
 	}
-	if err := c.StartLoad(ctx, "shop/orders"); err != nil {
+	if err := c.StartLoad(ctx, "shop/orders", nil); err != nil {
+		t.Error(err)
+	}
+	if err := c.StartLoad(ctx, "shop/orders", &api.Part{Params: []string{"1"}}); err != nil {
 		t.Error(err)
 	}
 	if got, err := c.Load(ctx, "shop/orders"); err != nil || got.Load == nil || got.Load.Rows != 7 {
@@ -166,7 +172,7 @@ func TestClientAndServer(t *testing.T) {
 	if got, _, err := c.DropQuarantine(ctx, 9); err != nil || got != 1 {
 		t.Errorf("drop: %d, %v", got, err)
 	}
-	want := []string{"paused sink/es true", "paused source/shop false", "load shop orders", "retry [4 9]", "drop [9]"}
+	want := []string{"paused sink/es true", "paused source/shop false", "load shop orders", `load of shop orders with ["1"]`, "retry [4 9]", "drop [9]"}
 	if got := n.asked(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
 	}

@@ -90,9 +90,9 @@ func (c *Client) Apply(ctx context.Context, file config.File, dryRun bool) (Appl
 	return applied, err
 }
 
-// StartLoad begins, or begins again, the load of "SOURCE/MAPPING".
-func (c *Client) StartLoad(ctx context.Context, duty string) error {
-	return c.do(ctx, http.MethodPost, "/v1/load", loadBody{Duty: duty}, nil)
+// StartLoad begins, or begins again, the load of "SOURCE/MAPPING"; of the rows of its etlCondition when there is a part.
+func (c *Client) StartLoad(ctx context.Context, duty string, part *Part) error {
+	return c.do(ctx, http.MethodPost, "/v1/load", loadBody{Duty: duty, Part: part}, nil)
 }
 
 // Rewind starts a source again from a place and returns the place in the log.

@@ -346,7 +346,7 @@ func (s *Server) startLoad(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	finish(w, doneBody{Done: "load of " + body.Duty + " begins"}, s.control.StartLoad(r.Context(), source, mapping))
+	finish(w, doneBody{Done: "load of " + body.Duty + " begins"}, s.control.StartLoad(r.Context(), source, mapping, body.Part))
 }
 
 // cutDuty cuts SOURCE/MAPPING; it answers when that is not one.

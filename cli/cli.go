@@ -83,6 +83,7 @@ const usage = `usage: canalgo -config FILE             run a node
   pause  source|sink|mapping NAME       stop at the next boundary, and keep the position
   resume source|sink|mapping NAME       go on
   load SOURCE/MAPPING [-detach]         write the rows that exist, beside the stream
+  load -part SOURCE/MAPPING PARAM...    only those of the mapping's etlCondition, whose {} are the PARAMs
   verify SOURCE/MAPPING [-values]       compare all rows with all documents; exits with 1 when they differ
   quarantine ls [-json]                 documents that were set aside
   quarantine show ID                    one of them

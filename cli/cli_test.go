@@ -94,7 +94,10 @@ func (n *node) Verify(_ context.Context, source, mapping string, values bool, pr
 	return n.verified, n.call("verify %s/%s %v", source, mapping, values)
 }
 
-func (n *node) StartLoad(_ context.Context, source, mapping string) error {
+func (n *node) StartLoad(_ context.Context, source, mapping string, part *api.Part) error {
+	if part != nil {
+		return n.call("load of %s/%s with %q", source, mapping, part.Params)
+	}
 	return n.call("load %s/%s", source, mapping)
 }
 
@@ -189,6 +192,8 @@ func TestCommands(t *testing.T) {
 			{Duties: []status.Duty{{ID: "shop/orders#load", Stage: status.Stopped, LastError: "no key"}}},
 		}, nil, []string{"load", "shop/orders"}, 4, nil, "the load of shop/orders is stopped: no key", []string{"load shop/orders"}},
 		{"load and leave", nil, nil, []string{"load", "shop/orders", "-detach"}, 0, []string{"begins"}, "", []string{"load shop/orders"}},
+		{"load of a part", nil, nil, []string{"load", "-part", "-detach", "shop/orders", "2024-01-01", "x"}, 0, []string{"begins"}, "", []string{`load of shop/orders with ["2024-01-01" "x"]`}},
+		{"load with parameters", nil, nil, []string{"load", "shop/orders", "2024-01-01"}, 2, nil, "canalgo load -part SOURCE/MAPPING PARAM", nil},
 		{"load what", nil, nil, []string{"load", "orders"}, 2, nil, "write canalgo load SOURCE/MAPPING", nil},
 		{"quarantine", nil, nil, []string{"quarantine", "ls"}, 0, []string{"4   shop/orders  orders/a  shop.orders id=7  unknown   number [2J too large\n"}, "", nil},
 		{"entry", nil, nil, []string{"quarantine", "show", "9"}, 0, []string{`"reason": "strict"`}, "", nil},

@@ -28,19 +28,24 @@ const (
 func (i *invocation) load(ctx context.Context, args []string) error {
 	flags := i.flags("load")
 	detach := flags.Bool("detach", false, "")
+	ofPart := flags.Bool("part", false, "")
 	client, rest, err := i.client(flags, args)
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 || strings.Count(rest[0], "/") != 1 {
-		return wrongUse("write canalgo load SOURCE/MAPPING")
+	if len(rest) == 0 || len(rest) > 1 && !*ofPart || strings.Count(rest[0], "/") != 1 {
+		return wrongUse("write canalgo load SOURCE/MAPPING, or canalgo load -part SOURCE/MAPPING PARAM ... for the rows of its etlCondition")
+	}
+	var part *api.Part
+	if *ofPart {
+		part = &api.Part{Params: rest[1:]}
 	}
 	duty := rest[0]
 	var before uint64 // how often it ran; 0 when it never did
 	if line, err := client.Load(ctx, duty); err == nil && line.Load != nil {
 		before = line.Load.Runs
 	}
-	if err := client.StartLoad(ctx, duty); err != nil {
+	if err := client.StartLoad(ctx, duty, part); err != nil {
 		return unreachable(err)
 	}
 	if *detach {

@@ -209,7 +209,7 @@ func (s State) renumber(source string, epoch uint32) (State, error) {
 // loadAgain begins a load that is not done from its start.
 func (d Duty) loadAgain() Duty {
 	if d.Load != nil && d.Load.Phase != LoadDone {
-		d.Load = &LoadState{Phase: LoadCopying, Runs: d.Load.Runs + 1}
+		d.Load = &LoadState{Phase: LoadCopying, Where: d.Load.Where, Runs: d.Load.Runs + 1}
 	}
 	return d
 }
@@ -277,7 +277,7 @@ func (s State) startLoad(c StartLoad) (State, error) {
 	if duty.Load != nil {
 		runs = duty.Load.Runs
 	}
-	duty.Load = &LoadState{Phase: LoadCopying, Runs: runs + 1}
+	duty.Load = &LoadState{Phase: LoadCopying, Where: c.Where, Runs: runs + 1}
 	s.Duties = with(s.Duties, id, duty)
 	return s, nil
 }
@@ -297,6 +297,7 @@ func (s State) saveLoad(c SaveLoad) (State, error) {
 		return s, fmt.Errorf("save load %s in phase %q: %w", c.Duty, c.Load.Phase, ErrInvalid)
 	}
 	load := c.Load
+	load.Where = duty.Load.Where
 	duty.Load = &load
 	s.Duties = with(s.Duties, c.Duty, duty)
 	return s, nil

@@ -351,6 +351,18 @@ func TestPauseAndLoad(t *testing.T) {
 	if !reflect.DeepEqual(*d.Load, cluster.LoadState{Phase: cluster.LoadCopying, Runs: 2}) || d.Assignment.Node != "a" {
 		t.Errorf("started again: %+v, %+v", *d.Load, d.Assignment)
 	}
+	start.Where = "n > 1"
+	s = after(t, s, start, cluster.SaveLoad{Duty: ordersLoad, Epoch: 1, Load: cluster.LoadState{Phase: cluster.LoadCopying, Runs: 3, Rows: 4}})
+	if got := *s.Duties[ordersLoad].Load; got.Where != "n > 1" || got.Rows != 4 {
+		t.Errorf("a part: %+v", got)
+	}
+	s = after(t, s, cluster.OpenEpoch{Source: "shop", Was: 100, AtLeast: 200, ServerUUID: "s1", Start: event.Position{File: "f", Offset: 4}})
+	if got := *s.Duties[ordersLoad].Load; !reflect.DeepEqual(got, cluster.LoadState{Phase: cluster.LoadCopying, Where: "n > 1", Runs: 4}) {
+		t.Errorf("a part in a new epoch: %+v", got)
+	}
+	if one, all := cluster.CommandVersion(start), cluster.CommandVersion(cluster.StartLoad{}); one != 2 || all != 1 {
+		t.Errorf("versions %d of a part and %d of all, want 2 and 1", one, all)
+	}
 	if s = after(t, s, cluster.SetIndex{Duty: orders, UUID: "u"}); s.Duties[orders].Index != "u" {
 		t.Errorf("index %q, want u", s.Duties[orders].Index)
 	}

@@ -60,9 +60,11 @@ type (
 		Paused bool
 	}
 
-	// StartLoad begins, or begins again, the load of a mapping: its load duty appears with an empty LoadState of one run more.
+	// StartLoad begins, or begins again, the load of a mapping, or of a part of its rows: its load duty appears with an empty LoadState
+	// of one run more.
 	StartLoad struct {
 		Source, Mapping string
+		Where           string `json:",omitempty"` // as in LoadState
 	}
 
 	// SaveLoad saves a load's progress. Refused when Epoch is not the duty's present assignment epoch or Runs is not

@@ -20,6 +20,7 @@ func FuzzCommands(f *testing.F) {
 		cluster.OpenEpoch{Source: "shop", ServerUUID: "s1", Start: event.Position{File: "f", Offset: 4}},
 		assign(orders, "a", 1), save(orders, 1, at(1, 2, 3)), cluster.SetPaused{What: "sink/es", Paused: true},
 		cluster.StartLoad{Source: "shop", Mapping: "orders"},
+		cluster.StartLoad{Source: "shop", Mapping: "orders", Where: "n > 1"},
 		cluster.SaveLoad{Duty: ordersLoad, Load: cluster.LoadState{Phase: cluster.LoadDone, Runs: 1}},
 		cluster.SetIndex{Duty: orders, UUID: "u"}, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}}},
 		cluster.Release{IDs: []uint64{1}}, setNode("n1", "n1@1", "h:1"), cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},

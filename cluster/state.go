@@ -138,7 +138,10 @@ type Assignment struct {
 
 // LoadState is how far a load has come.
 type LoadState struct {
-	First   event.Version `json:"first,omitempty"`    // version of the first chunk; the sweep deletes what is older
+	// First is the version of the first chunk; the sweep deletes what is older. Of a part, it is the version below which all documents
+	// were deleted since the load began.
+	First   event.Version `json:"first,omitempty"`
+	Where   string        `json:"where,omitempty"`    // SQL condition of the rows that are a part of all, "" for all
 	LastKey []string      `json:"last_key,omitempty"` // key of the last row that the destination has, as SQL literals; empty at the start
 	Rows    uint64        `json:"rows"`               // rows written
 	Total   uint64        `json:"total"`              // estimate of all

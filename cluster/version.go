@@ -13,8 +13,13 @@ var ErrTooNew = errors.New("a node is too old for this: upgrade it first")
 // CommandVersion returns the lowest version that has the command. A command, or a part of one, that an older canalgo
 // would read differently gets a higher one.
 func CommandVersion(cmd Command) uint8 {
-	if _, ok := cmd.(NoteTables); ok {
+	switch c := cmd.(type) {
+	case NoteTables:
 		return 2
+	case StartLoad:
+		if c.Where != "" {
+			return 2
+		}
 	}
 	return 1
 }

@@ -76,7 +76,7 @@ func shape(ctx context.Context, source Source, r *mapping.Rule, anchor *event.Ta
 // First renders the document of the first key, as a row of table, for a look at it; there may be none.
 func First(ctx context.Context, s Session, r *mapping.Rule, table *event.Table) ([]event.Row, error) {
 	var key []string
-	err := s.Query(ctx, r.Keys(nil, 1), nil, func(values []any) (err error) {
+	err := s.Query(ctx, r.Keys(nil, 1, ""), nil, func(values []any) (err error) {
 		key, err = snapshot.Key(snapshot.KeyTable(table), values)
 		return err
 	})

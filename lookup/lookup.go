@@ -115,7 +115,7 @@ func (w *work) all(ctx context.Context) error {
 		p.keys = make(map[string]mapping.Key)
 	}
 	if t.All {
-		if err := p.collect(ctx, w.rule.Keys); err != nil {
+		if err := p.collect(ctx, func(key []string, limit int) string { return w.rule.Keys(key, limit, "") }); err != nil {
 			return err
 		}
 		return p.render(ctx, 0)

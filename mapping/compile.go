@@ -9,6 +9,7 @@ package mapping
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,6 +33,9 @@ type Mapping struct {
 	// settings are those of fields, by name.
 	settings map[string]FieldConfig
 	objects  map[string]*objField // by name
+	called   string               // the name by which the SQL calls the table's columns
+	etl      *etlCondition        // of a load of a part, nil without
+	loadRows int                  // of a load at once, 0 without
 	aside    int                  // how many documents may be set aside
 	items    []item
 	where    predicate // nil without
@@ -74,7 +78,7 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		return nil, errors.Join(errs...)
 	}
 	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
-		objects: map[string]*objField{}, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
+		objects: map[string]*objField{}, loadRows: cfg.CommitBatch, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for name, said := range cfg.ObjFields {
 		m.objects[name], _ = parseObjField(said) // Validate has looked at it
 	}
@@ -90,15 +94,20 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		if m.where != nil {
 			m.spare, _ = m.compileRule(stmt, defaultSchema)
 		}
-		return m, nil
 	case errNotPlain:
+		if m.rule, err = m.compileRule(stmt, defaultSchema); err != nil {
+			return nil, err
+		}
+		m.use(m.rule)
+		m.called = m.rule.anchor.name
 	default:
 		return nil, err
 	}
-	if m.rule, err = m.compileRule(stmt, defaultSchema); err != nil {
-		return nil, err
+	if strings.TrimSpace(cfg.EtlCondition) != "" {
+		if m.etl, err = compileEtl(cfg.EtlCondition, m.called); err != nil {
+			return nil, &configError{mapping: name, err: fmt.Errorf("etlCondition: %w", err)}
+		}
 	}
-	m.use(m.rule)
 	return m, nil
 }
 
@@ -115,6 +124,7 @@ func (m *Mapping) compilePlain(stmt *ast.SelectStmt, defaultSchema string) error
 	if err != nil {
 		return err
 	}
+	m.called = cmp.Or(alias, m.table.Name)
 	scope := scope{table: m.table, alias: alias}
 	if err := m.compileFields(scope, stmt.Fields); err != nil {
 		return err

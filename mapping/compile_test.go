@@ -221,7 +221,7 @@ func fuzzRule(t *testing.T, r *mapping.Rule, table *event.Table, row event.Row) 
 	if _, err := r.Rendered(result, [][]any{values, values}, touched.Keys, 7); err != nil {
 		return
 	}
-	if r.Documents(nil) == "" || r.Keys([]string{"1"}, 2) == "" {
+	if r.Documents(nil) == "" || r.Keys([]string{"1"}, 2, "") == "" {
 		t.Error("a question without text")
 	}
 }

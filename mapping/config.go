@@ -17,6 +17,10 @@ type Config struct {
 	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
 	// ObjFields says which texts become arrays or objects, by their names in the document: "array:SEPARATOR" or "object".
 	ObjFields map[string]string `toml:"objFields,omitempty" json:"objFields,omitempty"`
+	// EtlCondition says which rows a load of a part takes: "where a.created >= {}", each {} a parameter of the load.
+	EtlCondition string `toml:"etlCondition,omitempty" json:"etlCondition,omitempty"`
+	// CommitBatch is how many rows a load reads and writes at once; 0 leaves it to the load.
+	CommitBatch int `toml:"commitBatch,omitempty" json:"commitBatch,omitempty"`
 	// Quarantine is how many documents may be set aside before the mapping stops; 0 stands for defaultQuarantine.
 	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
@@ -38,6 +42,9 @@ const (
 	maxQuarantine     = 50_000
 )
 
+// maxCommitBatch bounds what a load holds in memory.
+const maxCommitBatch = 10_000
+
 // maxSQLBytes bounds what a mistaken file can make the parser do.
 const maxSQLBytes = 64 << 10
 
@@ -55,14 +62,19 @@ func (c Config) Validate() []error {
 	if strings.TrimSpace(c.SQL) == "" {
 		errs = append(errs, errors.New(`sql: missing; write for example sql = "select u.id as _id, u.name from user u"`))
 	}
-	if len(c.SQL) > maxSQLBytes {
-		errs = append(errs, fmt.Errorf("sql: %d bytes, at most %d", len(c.SQL), maxSQLBytes))
+	for key, text := range map[string]string{"sql": c.SQL, "etlCondition": c.EtlCondition} {
+		if len(text) > maxSQLBytes {
+			errs = append(errs, fmt.Errorf("%s: %d bytes, at most %d", key, len(text), maxSQLBytes))
+		}
 	}
 	if reason := badIndexName(c.Index); reason != "" {
 		errs = append(errs, fmt.Errorf("_index: %s", reason))
 	}
 	if c.Quarantine < 0 || c.Quarantine > maxQuarantine {
 		errs = append(errs, fmt.Errorf("quarantine: want 1 to %d, or 0 for %d, got %d", maxQuarantine, defaultQuarantine, c.Quarantine))
+	}
+	if c.CommitBatch < 0 || c.CommitBatch > maxCommitBatch {
+		errs = append(errs, fmt.Errorf("commitBatch: want 1 to %d, or 0 for as many as are best, got %d", maxCommitBatch, c.CommitBatch))
 	}
 	for i, name := range c.Skips {
 		if name == "" {

@@ -248,11 +248,17 @@ func (r *Rule) Nulls() string {
 func (r *Rule) noKey() string { return strings.Join(r.keyExprs(), " IS NULL OR ") + " IS NULL" }
 
 // Between is the SELECT of the documents whose keys are behind one and up to another, in their order; nil is the start, with rows that
-// have no key, or the end.
-func (r *Rule) Between(key, last []string) string {
+// have no key, or the end. Those are taken that have a row of the anchor for which where holds, "" for all: whole, whatever other rows
+// they have.
+func (r *Rule) Between(key, last []string, where string) string {
 	condition := r.between(key, last)
+	noKey := r.noKey()
+	if where != "" {
+		condition += " AND " + sqltext.Tuple(r.keyExprs()) + " IN (SELECT " + strings.Join(r.keyExprs(), ", ") + r.from([]link{{}}) + " WHERE (" + where + ") AND " + condition + ")"
+		noKey = "(" + noKey + ") AND (" + where + ")"
+	}
 	if len(key) == 0 {
-		condition = "(" + condition + ") OR " + r.noKey()
+		condition = "(" + condition + ") OR " + noKey
 	}
 	return r.query(condition) + " ORDER BY " + strings.Join(r.keyExprs(), ", ")
 }
@@ -268,9 +274,14 @@ func (r *Rule) between(key, last []string) string {
 	return condition
 }
 
-// Keys is the SELECT of at most limit keys behind one, whether they have documents or not; nil is the start.
-func (r *Rule) Keys(key []string, limit int) string {
-	return r.keys(r.from([]link{{}}), r.between(key, nil), limit)
+// Keys is the SELECT of at most limit keys behind one, whether they have documents or not, of rows for which where holds; nil is the
+// start, and "" all rows.
+func (r *Rule) Keys(key []string, limit int, where string) string {
+	condition := r.between(key, nil)
+	if where != "" {
+		condition = "(" + where + ") AND " + condition
+	}
+	return r.keys(r.from([]link{{}}), condition, limit)
 }
 
 // Linked is the SELECT of at most limit keys behind one whose documents a row of the i-th element with these columns may be part of.

@@ -10,6 +10,7 @@ import (
 
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/status"
 )
 
 // ErrNotFound is returned for a name or id that there is not.
@@ -71,13 +72,16 @@ func (n *Node) kickSources() {
 	}
 }
 
-// StartLoad begins, or begins again, the load of a mapping. When the source has stopped, because its position is lost or
+// StartLoad begins, or begins again, the load of a mapping; where, a condition in SQL, has it write only a part of the rows. When the source has stopped, because its position is lost or
 // nobody can follow what stands there, it starts again from now, and every mapping of it is loaded; the names of all that
 // are loaded are returned.
-func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string, error) {
+func (n *Node) StartLoad(ctx context.Context, source, mapping, where string) ([]string, error) {
 	v := n.View()
 	if m, ok := v.Config.Mappings[mapping]; !ok || m.Source != source {
 		return nil, fmt.Errorf("mapping %s of source %s: %w", mapping, source, ErrNotFound)
+	}
+	if where != "" {
+		return n.startPart(ctx, v, source, mapping, where)
 	}
 	loads := []string{mapping}
 	if s := n.source(source); s != nil {
@@ -109,6 +113,35 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping string) ([]string,
 	n.kickSources()
 	n.log.Info("loads begin", "source", source, "mappings", loads)
 	return loads, nil
+}
+
+// startPart begins the load of a part of a mapping's rows. It mends nothing: of the other rows nothing is written or swept. So it is
+// refused where changes may have been missed, and where a load of all rows has to end first.
+func (n *Node) startPart(ctx context.Context, v cluster.View, source, mapping, where string) ([]string, error) {
+	stream := cluster.DutyID{Source: source, Mapping: mapping, Kind: cluster.Stream}
+	load := v.Duties[cluster.DutyID{Source: source, Mapping: mapping, Kind: cluster.Load}].Load
+	needs := func(why string) ([]string, error) {
+		return nil, fmt.Errorf("%s: %s; canalgo load %[1]s writes all rows", stream, why)
+	}
+	stopped := false
+	if s := n.source(source); s != nil {
+		stopped = s.stopped()
+	}
+	if x := n.reign.Load(); x != nil {
+		stage := x.members.stage(v.Duties[stream].Assignment.Node, stream)
+		stopped = stopped || stage == status.NeedsLoad || stage == status.Stopped
+	}
+	switch {
+	case stopped:
+		return needs("its stream has stopped, so that changes of any row may have been missed")
+	case load != nil && load.Phase != cluster.LoadDone && load.Where == "", load == nil && v.Config.Mappings[mapping].Load == "initial":
+		return nil, fmt.Errorf("%s: the load of all its rows is not done; start that of a part after it", stream)
+	}
+	if err := n.propose(ctx, cluster.StartLoad{Source: source, Mapping: mapping, Where: where}); err != nil {
+		return nil, err
+	}
+	n.log.Info("load of a part begins", "source", source, "mapping", mapping, "where", where)
+	return []string{mapping}, nil
 }
 
 // passStop lets a stream that stopped at an event which nobody can follow go on behind what was read: the load that follows

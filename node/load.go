@@ -36,15 +36,19 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	if err != nil {
 		return err
 	}
+	reader.Part.Where = state.Where
+	if state.Where != "" {
+		total = 0 // nobody knows how many rows that are
+	}
 	r.enter(status.Working, "", nil)
 	r.reads(reader)
 	defer r.reads(nil)
 	if state.Rows == 0 {
-		r.log.Info("load begins", "rows", total, "run", state.Runs)
+		r.log.Info("load begins", "rows", total, "where", state.Where, "run", state.Runs)
 	}
 	progress := snapshot.Progress{First: state.First, LastKey: state.LastKey, Rows: state.Rows, Swept: state.Swept, Sweeping: state.Phase == cluster.LoadSweeping}
 	save := func(ctx context.Context, p snapshot.Progress) error {
-		next := cluster.LoadState{First: max(p.First, n.sweepFloor(r.id.Mapping)), LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Phase: cluster.LoadCopying, Runs: state.Runs}
+		next := cluster.LoadState{First: max(p.First, n.sweepFloor(r.id.Mapping)), LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Where: state.Where, Phase: cluster.LoadCopying, Runs: state.Runs}
 		if p.Sweeping {
 			next.Phase = cluster.LoadSweeping
 		}
@@ -107,7 +111,7 @@ func (n *Node) raiseSweep(ctx context.Context, stream cluster.DutyID, before eve
 	n.mu.Unlock()
 	id := cluster.DutyID{Source: stream.Source, Mapping: stream.Mapping, Kind: cluster.Load}
 	d := n.View().Duties[id]
-	if d.Load == nil || d.Load.Phase == cluster.LoadDone || d.Load.First == 0 || d.Load.First >= before {
+	if d.Load == nil || d.Load.Phase == cluster.LoadDone || d.Load.First == 0 && d.Load.Where == "" || d.Load.First >= before {
 		return nil
 	}
 	next := *d.Load
@@ -178,7 +182,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Mapper: m, Sink: out, Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Begin: n.begin,
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

@@ -126,6 +126,9 @@ type Mapping interface {
 	// Rule is what the source's server is asked for, nil when documents are made of single rows; then Renderer is not called.
 	Rule() *mapping.Rule
 	Index() string
+	// Called is how the SQL calls the table of Table, LoadRows how many rows a load reads at once, 0 for as many as are best.
+	Called() string
+	LoadRows() int
 	// Bind checks the mapping against a table's definition. When that fails, Render reports whether the server can render it instead.
 	Bind(*event.Table) error
 	Render(error) bool

@@ -264,6 +264,8 @@ func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMe
 func (rule) Nulled() uint64                                  { return 0 }
 func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
+func (rule) Called() string                                  { return "" }
+func (rule) LoadRows() int                                   { return 0 }
 
 // destination implements node.Sink and node.Indexer.
 type destination struct {
@@ -553,7 +555,7 @@ func TestLostPositionNeedsALoad(t *testing.T) {
 		w.broken = nil
 		w.rows["missed"] = ""
 		w.mu.Unlock()
-		if _, err := n.StartLoad(t.Context(), "shop", "user"); err != nil {
+		if _, err := n.StartLoad(t.Context(), "shop", "user", ""); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "loaded", has(w, "missed"))

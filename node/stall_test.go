@@ -232,7 +232,7 @@ func TestStallOfALoadIsNamed(t *testing.T) {
 				eventually(t, "health", func() bool { return n.Report(t.Context()).Healthy })
 				c.hold(w)
 				began := time.Now()
-				if _, err := n.StartLoad(t.Context(), "shop", "user"); err != nil {
+				if _, err := n.StartLoad(t.Context(), "shop", "user", ""); err != nil {
 					t.Fatal(err)
 				}
 				eventually(t, c.says, func() bool { return strings.Contains(strings.Join(n.Report(t.Context()).Problems, "\n"), c.says) })

@@ -12,7 +12,7 @@ func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) e
 		return err
 	}
 	var key []string
-	for limit := firstRows; ; {
+	for limit := r.firstRows(); ; {
 		c, err := r.next(ctx, key, limit)
 		if err != nil {
 			return err
@@ -23,6 +23,6 @@ func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) e
 		if c.end {
 			return nil
 		}
-		key, limit = c.lastKey, c.nextRows()
+		key, limit = c.lastKey, r.nextRows(c)
 	}
 }

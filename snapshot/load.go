@@ -6,6 +6,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -47,8 +48,10 @@ type Selector interface {
 
 // Progress is how far a load has come, as it is kept.
 type Progress struct {
-	First    event.Version // W of the first chunk
-	LastKey  []string      // literals of the key of the last row that the destination has; empty at the start
+	// First is W of the first chunk: what is older belongs to no row when all are written. Of a part it is the version below which all
+	// documents were deleted meanwhile, 0 when none were.
+	First    event.Version
+	LastKey  []string // literals of the key of the last row that the destination has; empty at the start
 	Rows     uint64
 	Sweeping bool
 	Swept    uint64
@@ -63,6 +66,12 @@ type HigherError struct {
 
 func (e *HigherError) Error() string {
 	return fmt.Sprintf("document %q has the version %s, which this source has not given yet", e.Document, e.Version)
+}
+
+// A Part of a mapping's rows is what a load can be of. The zero value is all.
+type Part struct {
+	Where  string // a condition of the table's rows; of the anchor's where the server renders documents
+	Called string // the name by which it calls the table
 }
 
 // A Reader reads rows of one mapping's table at an ordinal and writes their documents.
@@ -84,6 +93,8 @@ type Reader struct {
 	// what others have sent earlier for rows that are gone has arrived by then.
 	Floor      func() event.Version
 	SweepAfter time.Time
+	Part       Part
+	Rows       int  // that are read and written at once; 0 for as many as are best, at most ChunkRows
 	Locks      bool // the server has no GTIDs: lock the rows that are read
 	Limits     sink.Limits
 	Log        hclog.Logger
@@ -127,12 +138,17 @@ func (c chunk) bytes() int {
 	return size
 }
 
-// nextRows says how many rows the next chunk should have, by the size of this one's documents.
-func (c chunk) nextRows() int {
+// chunkRows is the most rows of a chunk.
+func (r *Reader) chunkRows() int { return cmp.Or(r.Rows, ChunkRows) }
+
+func (r *Reader) firstRows() int { return min(firstRows, r.chunkRows()) }
+
+// nextRows says how many rows the chunk behind c should have, by the size of its documents.
+func (r *Reader) nextRows(c chunk) int {
 	if c.rows == 0 { // keys without documents
-		return firstRows
+		return r.firstRows()
 	}
-	return min(ChunkRows, max(1, chunkBytes*c.rows/max(1, c.bytes())))
+	return min(r.chunkRows(), max(1, chunkBytes*c.rows/max(1, c.bytes())))
 }
 
 // Load copies the table from where progress says, then sweeps. save keeps the progress; it is called after each chunk
@@ -163,6 +179,9 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 	}
 	if r.Floor != nil {
 		p.First = max(p.First, r.Floor())
+	}
+	if p.First == 0 { // of a part, which says nothing about the other rows' documents
+		return save(ctx, p)
 	}
 	// What is older than the first chunk belongs to no row.
 	index := ""
@@ -205,7 +224,7 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 	room := semaphore.NewWeighted(pendingBytes)
 	g.Go(func() error {
 		defer close(chunks)
-		key, limit := p.LastKey, firstRows
+		key, limit := p.LastKey, r.firstRows()
 		for {
 			release, err := r.Gate.Share(ctx)
 			if err != nil {
@@ -243,12 +262,12 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 			if c.end {
 				return nil
 			}
-			key, limit = c.lastKey, c.nextRows()
+			key, limit = c.lastKey, r.nextRows(c)
 		}
 	})
 	g.Go(func() error {
 		for c := range chunks {
-			if p.First == 0 {
+			if p.First == 0 && r.Part.Where == "" {
 				p.First = c.at
 			}
 			if err := <-c.done; err != nil {

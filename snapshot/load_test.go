@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -204,6 +205,77 @@ func TestLoadWritesEveryRowOnceAndSweeps(t *testing.T) {
 			t.Error("a SELECT did not wait for the transactions that its ordinal covers")
 		}
 	}
+}
+
+// TestLoadOfAPartSweepsNothing: a document of a row that the part leaves out looks as one of no row does.
+func TestLoadOfAPartSweepsNothing(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		floor uint64 // the count below which the stream has deleted all documents meanwhile
+		want  []string
+	}{
+		{"as it is", 0, []string{"1", "2", "other", "orphan"}},
+		{"the table was emptied", 7, []string{"1", "2", "other"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(2)
+			b.dest.docs["orphan"], b.dest.version["orphan"] = "old", 5
+			b.dest.docs["other"], b.dest.version["other"] = "old", version(8)
+			b.reader.Part = snapshot.Part{Where: "`u`.`n` > 1", Called: "u"}
+			if c.floor > 0 {
+				b.reader.Floor = func() event.Version { return version(c.floor) }
+			}
+			var last snapshot.Progress
+			err := b.reader.Load(t.Context(), snapshot.Progress{}, func(_ context.Context, p snapshot.Progress) error {
+				last = p
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := slices.Sorted(maps.Keys(b.dest.docs)); !slices.Equal(got, slices.Sorted(slices.Values(c.want))) {
+				t.Errorf("documents %q, want %q", got, c.want)
+			}
+			if last.Rows != 2 || !last.Sweeping {
+				t.Errorf("progress %+v", last)
+			}
+			if query := b.server.queries[0]; !strings.Contains(query, "FROM `shop`.`user` AS `u` WHERE (`u`.`n` > 1) ORDER BY") {
+				t.Errorf("asked %s", query)
+			}
+		})
+	}
+}
+
+// TestLoadOfFewRowsAtOnce: no SELECT and no request to the destination has more.
+func TestLoadOfFewRowsAtOnce(t *testing.T) {
+	b := newBench(25)
+	b.reader.Rows = 7
+	most := &counting{destination: b.dest}
+	b.reader.Sink = most
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.dest.docs) != 25 || most.most != 7 || len(b.server.queries) != 4 {
+		t.Errorf("%d documents, at most %d in a request, %d SELECTs; want 25, 7 and 4", len(b.dest.docs), most.most, len(b.server.queries))
+	}
+	for _, query := range b.server.queries {
+		if !strings.HasSuffix(query, "LIMIT 7") {
+			t.Errorf("asked %s", query)
+		}
+	}
+}
+
+// counting is a destination that notes the size of the largest request.
+type counting struct {
+	*destination
+	most int
+}
+
+func (d *counting) Write(ctx context.Context, changes []mapping.Change) error {
+	d.mu.Lock()
+	d.most = max(d.most, len(changes))
+	d.mu.Unlock()
+	return d.destination.Write(ctx, changes)
 }
 
 // slowStart is a destination that writes the first document only when it is released.

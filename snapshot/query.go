@@ -21,16 +21,20 @@ type query interface {
 }
 
 // A ruleQuery asks for the rows that the server renders. How many there are for some keys is not known before.
-type ruleQuery struct{ *mapping.Rule }
+type ruleQuery struct {
+	*mapping.Rule
+	part Part
+}
 
-func (q ruleQuery) next(key []string, limit int) string { return q.Keys(key, limit) }
-func (q ruleQuery) upTo(key, last []string) string      { return q.Between(key, last) }
+func (q ruleQuery) next(key []string, limit int) string { return q.Keys(key, limit, q.part.Where) }
+func (q ruleQuery) upTo(key, last []string) string      { return q.Between(key, last, q.part.Where) }
 func (q ruleQuery) exactly(key []string) string         { return q.Documents([][]string{key}) }
 
 // A chunkQuery builds the SELECT for the next rows of a table in the order of its primary key.
 type chunkQuery struct {
 	table   *event.Table
 	columns []int
+	part    Part
 	lock    bool // FOR SHARE: the server has no GTIDs to wait for
 }
 
@@ -54,6 +58,10 @@ func (q chunkQuery) between(key, last []string) string {
 	var b strings.Builder
 	q.selectFrom(&b)
 	word := " WHERE "
+	if q.part.Where != "" {
+		b.WriteString(word + "(" + q.part.Where + ")")
+		word = " AND "
+	}
 	if len(key) > 0 {
 		b.WriteString(word + "(" + q.behind(key) + ")")
 		word = " AND "
@@ -102,6 +110,9 @@ func (q chunkQuery) selectFrom(b *strings.Builder) {
 		b.WriteString(sqltext.Quote(q.table.Columns[c].Name))
 	}
 	b.WriteString(" FROM " + sqltext.Table(q.table.Name))
+	if q.part.Where != "" {
+		b.WriteString(" AS " + sqltext.Quote(q.part.Called))
+	}
 }
 
 func (q chunkQuery) suffix() string {

@@ -12,9 +12,9 @@ import (
 
 func (r *Reader) query() query {
 	if r.Rule != nil {
-		return ruleQuery{r.Rule}
+		return ruleQuery{r.Rule, r.Part}
 	}
-	return chunkQuery{table: r.Table, columns: r.Columns, lock: r.Locks}
+	return chunkQuery{table: r.Table, columns: r.Columns, part: r.Part, lock: r.Locks}
 }
 
 // next reads the chunk behind a key, of at most limit rows. Of what the server renders the keys are read first: a key may have no
@@ -104,7 +104,7 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 		end.GTIDs = ""
 	}
 	size := 0
-	rows := make([]event.Row, 0, ChunkRows)
+	rows := make([]event.Row, 0, r.chunkRows())
 	err = r.Selector.Select(ctx, end, query, columns, func(values []any) error {
 		row := values
 		if len(r.Columns) < len(r.Table.Columns) {

@@ -44,8 +44,12 @@ func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, e
 // write sends a chunk in bulks, several at a time.
 func (r *Reader) write(ctx context.Context, c chunk, step *step) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.Limits.InFlight)
-	for _, bulk := range split(c.changes, r.Limits) {
+	limits := r.Limits
+	if r.Rows > 0 {
+		limits.BulkDocs = min(limits.BulkDocs, r.Rows)
+	}
+	g.SetLimit(limits.InFlight)
+	for _, bulk := range split(c.changes, limits) {
 		g.Go(func() error {
 			err := r.writeBulk(ctx, c, bulk)
 			if err == nil {

@@ -292,7 +292,7 @@ func (c *chaos) holds(f Fault) func() {
 // loads has a mapping loaded again, as an operator does.
 func (c *chaos) loads(f Fault) func() {
 	c.operate(func(ctx context.Context, n *node.Node) error {
-		_, err := n.StartLoad(ctx, sourceName, f.Target)
+		_, err := n.StartLoad(ctx, sourceName, f.Target, "")
 		return err
 	})
 	return nil
