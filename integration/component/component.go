@@ -1,5 +1,5 @@
-// Package component installs and starts real MySQL, MariaDB and Elasticsearch servers for tests, the demo and benchmarks, and makes
-// networks of several hosts that can be cut.
+// Package component installs and starts real MySQL, MariaDB and Elasticsearch servers for tests, the demo and benchmarks, runs the tools
+// that alter tables under way, and makes networks of several hosts that can be cut.
 //
 // Nothing needs to be on the machine but Go, a JDK, Maven and apt. An install goes into a cache folder outside the
 // checkout, CANALGO_CACHE or canalgo below the user's cache folder, and is done once; the first start does it when nobody
@@ -41,7 +41,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "canalgo"), nil
 }
 
-// Install makes sure that all servers are in the cache, and ip where the machine has none.
+// Install makes sure that all servers and tools are in the cache, and ip where the machine has none.
 func Install(ctx context.Context) error {
 	if _, err := installMySQL(ctx); err != nil {
 		return err
@@ -50,6 +50,12 @@ func Install(ctx context.Context) error {
 		return err
 	}
 	if _, err := installElasticsearch(ctx); err != nil {
+		return err
+	}
+	if _, err := installGhOst(ctx); err != nil {
+		return err
+	}
+	if _, err := installPerconaToolkit(ctx); err != nil {
 		return err
 	}
 	_, err := ipCommand(ctx)

@@ -141,8 +141,13 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 
 // runWith is run with a standard input.
 func runWith(ctx context.Context, input io.Reader, name string, args ...string) (string, error) {
+	return runEnv(ctx, input, nil, name, args...)
+}
+
+// runEnv is runWith with more variables in the environment, each NAME=VALUE.
+func runEnv(ctx context.Context, input io.Reader, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	cmd.Env = append(append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"), env...)
 	cmd.Stdin = input
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
