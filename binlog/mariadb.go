@@ -147,10 +147,12 @@ const (
 // beginMariaDB notes a transaction's GTID. It stands for BEGIN and XA START, too:
 //
 //	number:u64 | domain:u32 | flags:u8 | [group:u64] | [format:u32 | sizes of gtrid and bqual:u8 each | both] | ...
-func (t *tracker) beginMariaDB(h header, server uint32, body []byte) error {
+func (t *tracker) beginMariaDB(h header, raw []byte) error {
 	if err := t.beginAt(h); err != nil {
 		return err
 	}
+	t.bound(event.Group, raw)
+	server, body := binary.LittleEndian.Uint32(raw[5:]), raw[headerSize:]
 	flags := body[12]
 	t.mariadb = true
 	t.tx.begun = flags&gtidStandalone == 0

@@ -65,16 +65,16 @@ func (q *query) readStatus(status []byte) {
 }
 
 // query takes a query event: a transaction's frame, or a statement.
-func (t *tracker) query(ctx context.Context, h header, body []byte) error {
+func (t *tracker) query(ctx context.Context, raw, body []byte) error {
 	q, ok := readQuery(body, queryHeader)
 	if !ok {
 		return t.stop("a malformed query event", "")
 	}
-	return t.queryText(ctx, q)
+	return t.queryText(ctx, raw, q)
 }
 
 // queryCompressed takes a query event of MariaDB whose text is compressed.
-func (t *tracker) queryCompressed(ctx context.Context, h header, body []byte) error {
+func (t *tracker) queryCompressed(ctx context.Context, raw, body []byte) error {
 	q, ok := readQuery(body, queryHeader)
 	if !ok {
 		return t.stop("a malformed query event", "")
@@ -84,17 +84,19 @@ func (t *tracker) queryCompressed(ctx context.Context, h header, body []byte) er
 		return t.stop("a compressed query event: "+err.Error(), "")
 	}
 	q.text = string(text)
-	return t.queryText(ctx, q)
+	return t.queryText(ctx, raw, q)
 }
 
-func (t *tracker) queryText(ctx context.Context, q query) error {
+func (t *tracker) queryText(ctx context.Context, raw []byte, q query) error {
 	first, second, rest := leadingWords(q.text)
 	t.tx.open = true
 	switch first {
 	case "BEGIN":
 		t.tx.begun = true
+		t.bound(event.Begin, raw)
 		return nil
 	case "COMMIT":
+		t.bound(event.Commit, raw)
 		return t.end(ctx)
 	case "ROLLBACK":
 		if second != "TO" {
@@ -104,18 +106,21 @@ func (t *tracker) queryText(ctx context.Context, q query) error {
 		if err := t.step(); err != nil {
 			return err
 		}
+		t.statementText(raw)
 		for _, table := range t.tx.tables {
 			t.statement(&event.Stmt{Action: event.Change, Tables: []event.TableName{table}, Text: clip(q.text)})
 		}
 		return nil
 	case "SAVEPOINT", "RELEASE":
+		t.bound(event.Query, raw)
 		return nil
 	case "XA":
-		return t.statementXA(ctx, second, rest)
+		return t.statementXA(ctx, raw, second, rest)
 	}
 	if err := t.step(); err != nil {
 		return err
 	}
+	t.statementText(raw)
 	s, tree := understand(q)
 	t.statement(s)
 	if err := t.redefine(ctx, q, s, tree); err != nil {
@@ -128,7 +133,7 @@ func (t *tracker) queryText(ctx context.Context, q query) error {
 }
 
 // loadQuery takes a LOAD DATA that was logged as a statement.
-func (t *tracker) loadQuery(ctx context.Context, h header, body []byte) error {
+func (t *tracker) loadQuery(ctx context.Context, raw, body []byte) error {
 	q, ok := readQuery(body, queryHeader+loadHeader)
 	if !ok {
 		return t.stop("a malformed LOAD DATA event", "")
@@ -137,6 +142,7 @@ func (t *tracker) loadQuery(ctx context.Context, h header, body []byte) error {
 	if err := t.step(); err != nil {
 		return err
 	}
+	t.statementText(raw)
 	t.statement(classify(q))
 	if !t.tx.begun {
 		return t.end(ctx)

@@ -92,7 +92,7 @@ func (t *tracker) rows(ctx context.Context, raw []byte) (kept bool, err error) {
 		}
 		t.add(event.Event{Kind: event.TableMap, Table: m.name, Raw: m.raw})
 	}
-	t.add(event.Event{Kind: event.Rows, Table: m.name, Version: t.version(), Raw: raw})
+	t.add(event.Event{Kind: event.Rows, Table: m.name, Version: t.version(), Raw: raw, Origin: t.origin()})
 	return true, t.cut(ctx)
 }
 

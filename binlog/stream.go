@@ -34,7 +34,9 @@ func (n noting) Note(ctx context.Context, definitions []event.Definition) error 
 // emitted again, with the same versions. Between such repeats End never moves back.
 //
 // stream names the reader to the server, which allows one dump for each name in a cluster: a second one ends the first.
-// Only rows of tables that want and the configuration let through are emitted; a transaction without any is an empty batch.
+// Only rows of tables that want and the configuration let through are emitted; a transaction without any is an empty batch. When want lets
+// the zero name through, it gets what belongs to no table, too: the bounds of transactions and the texts of statements (event.Group and
+// those behind it).
 //
 // history keeps the definitions of the tables whose rows come without the names of their columns; it may be nil, then nobody can
 // decode such rows. A changed definition is noted before what follows it is emitted.
@@ -49,7 +51,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 	p := s.startProgress(stream, from)
 	defer p.disconnected(nil)
 	var t *tracker
-	t = newTracker(from, func(name event.TableName) bool { return s.filter(name) && want(name) },
+	t = newTracker(from, func(name event.TableName) bool { return (name.IsZero() || s.filter(name)) && want(name) },
 		func(ctx context.Context, b event.Batch) error {
 			executed.Add(b.Executed().Run())
 			p.read(t, b)

@@ -27,6 +27,7 @@ type tracker struct {
 	lowerCase bool                // names of tables in the log are in lower case
 	log       rereader            // for the rows of XA transactions; nil: only places are looked for
 	history   History             // of definitions; nil: none is kept
+	whole     bool                // bounds of transactions and texts of statements are wanted, too
 	definer   definer             // asks the server for what history does not know; nil: nobody does
 	seen      func(*event.Stmt)   // called with each statement that concerns tables; may be nil
 
@@ -34,6 +35,7 @@ type tracker struct {
 	count    uint64         // of the last event counted
 	file     string
 	offset   uint64 // the end of the last event
+	size     uint32 // of the last event, with its checksum
 	passTo   uint64 // what ends before it was read in an earlier dump
 
 	format  []byte   // the format description, as it travels
@@ -77,7 +79,7 @@ type transaction struct {
 
 func newTracker(from event.Position, want func(event.TableName) bool, emit func(context.Context, event.Batch) error) *tracker {
 	from.GTIDs = ""
-	t := &tracker{want: want, emit: emit, boundary: from, tables: make(map[uint64]*mapped), piece: 1, xa: newXA(from), byGTIDs: from.File == ""}
+	t := &tracker{want: want, whole: want(event.TableName{}), emit: emit, boundary: from, tables: make(map[uint64]*mapped), piece: 1, xa: newXA(from), byGTIDs: from.File == ""}
 	t.restart()
 	return t
 }
@@ -107,6 +109,7 @@ func (t *tracker) event(ctx context.Context, raw []byte) (kept bool, err error) 
 	h := readHeader(raw)
 	t.events++
 	t.bytes += uint64(len(raw))
+	t.size = h.size + uint32(t.checksum)
 	if h.end != 0 && h.flags&flagArtificial == 0 && h.kind != typeHeartbeat && h.kind != typeHeartbeatV2 {
 		t.offset = extend(t.offset, h.end)
 		if t.offset <= t.passTo && h.kind != typeFormatDescription && h.kind != typeRotate {
@@ -144,17 +147,22 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 	case isRows(kind):
 		return t.rows(ctx, raw)
 	case kind == typeQuery:
-		return false, t.query(ctx, h, body)
+		return t.whole, t.query(ctx, raw, body)
 	case kind == typeXID:
-		return false, t.end(ctx)
+		t.bound(event.Commit, raw)
+		return t.whole, t.end(ctx)
 	case kind == typeGTID || kind == typeAnonymousGTID || kind == typeTaggedGTID:
-		return false, t.begin(h, body)
+		return t.whole, t.begin(h, raw)
 	case kind == typeMariaDBGTID:
-		return false, t.beginMariaDB(h, binary.LittleEndian.Uint32(raw[5:]), body)
+		return t.whole, t.beginMariaDB(h, raw)
+	case (kind == typeRowsQuery || kind == typeAnnotateRows) && t.whole:
+		t.tx.open = true
+		t.bound(event.Query, raw)
+		return true, t.cut(ctx)
 	case kind == typeBinlogCheckpoint:
 		return false, t.checkpoint(ctx)
 	case kind == typeQueryCompressed:
-		return false, t.queryCompressed(ctx, h, body)
+		return t.whole, t.queryCompressed(ctx, raw, body)
 	case kind == typeTransactionPayload:
 		return false, t.payload(ctx, body)
 	case kind == typeFormatDescription:
@@ -168,7 +176,7 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 	case kind == typeXAPrepare:
 		return false, t.prepared(ctx, body[0] != 0)
 	case kind == typeExecuteLoadQuery:
-		return false, t.loadQuery(ctx, h, body)
+		return t.whole, t.loadQuery(ctx, raw, body)
 	case kind == typeIncident:
 		return false, t.stop("the server notes that events are missing in its log (an incident)", "load the tables again")
 	case kind == typeHeartbeat, kind == typeHeartbeatV2, kind == typeStop, kind == typeRowsQuery, kind == typeIgnorable,
@@ -281,10 +289,12 @@ func guard(what string, decode func() error) (err error) {
 }
 
 // begin notes a transaction's GTID and commit time.
-func (t *tracker) begin(h header, body []byte) error {
+func (t *tracker) begin(h header, raw []byte) error {
 	if err := t.beginAt(h); err != nil {
 		return err
 	}
+	t.bound(event.Group, raw)
+	body := raw[headerSize:]
 	var e *replication.GTIDEvent
 	err := guard("a GTID", func() error {
 		if h.kind == typeTaggedGTID {
@@ -336,6 +346,30 @@ func (t *tracker) add(e event.Event) {
 	t.tx.bytes += len(e.Raw)
 	if e.Statement != nil {
 		t.tx.bytes += len(e.Statement.Text)
+	}
+}
+
+// origin is where the event that is taken stands.
+func (t *tracker) origin() event.Origin {
+	return event.Origin{File: t.file, Offset: t.offset - uint64(t.size), Size: t.size}
+}
+
+// boundCost is what an event that is only for who reads the whole log costs beyond its bytes: a transaction of one row has as many of them
+// as others.
+const boundCost = 128
+
+// bound adds an event that is only for who reads the whole log.
+func (t *tracker) bound(kind event.Kind, raw []byte) {
+	if t.whole && !t.tx.unkept {
+		t.add(event.Event{Kind: kind, Raw: raw, Origin: t.origin()})
+		t.tx.bytes += boundCost
+	}
+}
+
+// statementText adds a statement that counted.
+func (t *tracker) statementText(raw []byte) {
+	if t.whole && !t.tx.unkept {
+		t.add(event.Event{Kind: event.Query, Version: t.version(), Raw: raw, Origin: t.origin()})
 	}
 }
 

@@ -62,18 +62,22 @@ type rereader interface {
 }
 
 // statementXA takes an XA statement and the xid that it names. XA END says nothing.
-func (t *tracker) statementXA(ctx context.Context, verb, xid string) error {
+func (t *tracker) statementXA(ctx context.Context, raw []byte, verb, xid string) error {
 	switch verb {
 	case "START", "BEGIN":
 		t.tx.begun, t.tx.xa, t.tx.xid, t.xid = true, true, xid, xid
+		t.bound(event.Begin, raw)
 		return nil
+	case "END":
+		t.bound(event.Commit, raw)
 	case "COMMIT", "ROLLBACK":
 		if err := t.step(); err != nil {
 			return err
 		}
 		if verb == "COMMIT" {
-			return t.commitXA(ctx, xid)
+			return t.commitXA(ctx, raw, xid)
 		}
+		t.statementText(raw)
 		return t.rollbackXA(ctx, xid)
 	}
 	return nil
@@ -114,7 +118,7 @@ func (t *tracker) prepare(ctx context.Context) error {
 }
 
 // commitXA hands on the rows of a transaction that was prepared before, with the version of its XA COMMIT.
-func (t *tracker) commitXA(ctx context.Context, xid string) error {
+func (t *tracker) commitXA(ctx context.Context, raw []byte, xid string) error {
 	p, err := t.find(ctx, xid)
 	if err == nil && p == nil && t.mariadb && t.log != nil {
 		var found sought
@@ -138,7 +142,7 @@ func (t *tracker) commitXA(ctx context.Context, xid string) error {
 				p.batch[i].Version = t.version()
 			}
 		}
-		t.tx.batch, t.tx.bytes = p.batch, p.bytes
+		t.tx.batch, t.tx.bytes = append(t.tx.batch, p.batch...), t.tx.bytes+p.bytes
 	case p.work:
 		err := t.again(ctx, p.at, xid, t.version())
 		if errors.Is(err, ErrPurged) && t.tx.pieces == 0 {
@@ -148,6 +152,7 @@ func (t *tracker) commitXA(ctx context.Context, xid string) error {
 			return err
 		}
 	}
+	t.statementText(raw)
 	return t.endXA(ctx, xid)
 }
 
@@ -172,11 +177,13 @@ func (t *tracker) again(ctx context.Context, at place, xid string, version event
 	done := false
 	sub.emit = func(ctx context.Context, b event.Batch) error {
 		if done = !sub.tx.open; done {
-			t.tx.batch, t.tx.bytes = b.Events, b.Bytes
+			t.tx.batch, t.tx.bytes = append(t.tx.batch, b.Events...), t.tx.bytes+b.Bytes
 			return nil
 		}
+		events := append(t.tx.batch, b.Events...)
+		t.tx.batch, t.tx.bytes = nil, 0
 		t.tx.pieces++
-		return t.emit(ctx, event.Batch{Events: b.Events, GTID: t.tx.gtid, End: t.boundary, Bytes: b.Bytes})
+		return t.emit(ctx, event.Batch{Events: events, GTID: t.tx.gtid, End: t.boundary, Bytes: b.Bytes})
 	}
 	if err := t.log.reread(ctx, sub, func() bool { return done }); err != nil {
 		return fmt.Errorf("read the XA transaction %s again at %s: %w", clip(xid), from, err)

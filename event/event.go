@@ -52,6 +52,12 @@ const (
 	// Defined stands before a table map without the names of columns. In the log of a source it has only Table; in a feed Raw holds
 	// the Definition with which the rows that follow were written, as EncodeDefinition writes it.
 	Defined
+
+	// What follows is there only for who reads the whole log and asks for it. It travels in no feed, and a cursor of a duty leaves it out.
+	Group  // Raw: a GTID, named or anonymous, which heads what the server calls a group
+	Begin  // Raw: a query, BEGIN or XA START
+	Commit // Raw: an XID, or a query, COMMIT or XA END
+	Query  // Raw: a statement, or the text of one whose rows follow; Version of those that count
 )
 
 // An Event is one entry of the binary log.
@@ -61,6 +67,14 @@ type Event struct {
 	Table     TableName // of table maps and rows
 	Raw       []byte    // header and body as sent, without a checksum; plain also when it came compressed
 	Statement *Stmt     // of a Statement
+	Origin    Origin    // of rows, and of what is only for who reads the whole log; not in a feed
+}
+
+// An Origin is where an event stands in the server's log. One that came compressed stands where its transaction does.
+type Origin struct {
+	File   string
+	Offset uint64 // where it begins
+	Size   uint32 // bytes, with its checksum
 }
 
 // TableName names a table as the server spells it.

@@ -25,6 +25,7 @@ type Cursor struct {
 	next   uint64 // seq of the batch to read next
 	moved  time.Time
 	behind bool
+	guest  bool // holds nobody up
 	ended  bool // End was called
 	inside bool // the last batch that was taken did not end its transaction
 
@@ -71,8 +72,9 @@ func (c *Cursor) Next(ctx context.Context) (event.Batch, error) {
 		if err != nil {
 			return event.Batch{}, err
 		}
+		executed := b.Executed() // by all of its events, not only by those that are left
 		b.Events = c.filter(b.Events)
-		c.pass(b)
+		c.pass(b, executed)
 		if len(b.Events) > 0 {
 			return b, nil
 		}
@@ -151,8 +153,10 @@ func (c *Cursor) keeps(e *event.Event) bool {
 		return e.Version > c.from && c.want(e.Table)
 	case event.Statement:
 		return e.Version > c.from && c.wantsStatement(e.Statement)
+	case event.FormatDescription:
+		return true
 	}
-	return true
+	return false
 }
 
 func (c *Cursor) wantsStatement(s *event.Stmt) bool {
@@ -168,12 +172,11 @@ func (c *Cursor) wantsStatement(s *event.Stmt) bool {
 	return false
 }
 
-// pass notes that b was read, and that it awaits its acknowledgement if it has events.
-func (c *Cursor) pass(b event.Batch) {
+// pass notes that b was read, with the transaction that was executed where it ends, and that it awaits its acknowledgement if it has events.
+func (c *Cursor) pass(b event.Batch, gtid event.GTID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read = b.End
-	gtid := b.Executed()
 	run := gtid.Run()
 	if len(b.Events) > 0 {
 		m := mark{seq: b.Seq, end: b.End}

@@ -203,9 +203,10 @@ func (l *Log) slowest() *Cursor {
 	return slowest
 }
 
-// waited reports whether c has not moved for as long as patience lasts while another cursor waits for more. l.mu is held.
+// waited reports whether c has not moved for as long as patience lasts while another cursor waits for more. A guest has no time to move. l.mu
+// is held.
 func (l *Log) waited(c *Cursor) bool {
-	if time.Since(c.moved) < patience {
+	if time.Since(c.moved) < patience && !c.guest {
 		return false
 	}
 	end := l.first + uint64(len(l.batches))

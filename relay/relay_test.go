@@ -151,6 +151,25 @@ func TestPieceKeepsThePositionBeforeItsTransaction(t *testing.T) {
 	}
 }
 
+// A GTID is executed behind the whole transaction, also for a duty that its first piece does not concern.
+func TestPieceOfAnotherTableDoesNotExecuteItsTransaction(t *testing.T) {
+	l := newLog(t, 1<<20)
+	c := newCursor(t, l, at(0), user)
+	piece, rest := transaction(1, other), transaction(2, user)
+	piece.End, piece.GTID = at(0), rest.GTID
+	appendAll(t, l, piece, rest)
+	b := next(t, c)
+	if p := c.Position(); p.Count != event.FirstCount || p.GTIDs != "" {
+		t.Errorf("position inside the transaction: %s with GTIDs %q", p, p.GTIDs)
+	}
+	if err := c.Ack(t.Context(), b.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Position().GTIDs, rest.GTID.String(); got != want {
+		t.Errorf("GTIDs behind the transaction: %q, want %q", got, want)
+	}
+}
+
 func TestCursorLeavesOutWhatTheDestinationHas(t *testing.T) {
 	l := newLog(t, 1<<20)
 	appendAll(t, l, transaction(1, user), transaction(2, user), transaction(3, user))
