@@ -1,5 +1,5 @@
-// Package component installs and starts real MySQL, MariaDB and Elasticsearch servers for tests, the demo and benchmarks, runs the tools
-// that alter tables under way, and makes networks of several hosts that can be cut.
+// Package component installs and starts real MySQL, MariaDB, Elasticsearch and ZooKeeper servers for tests, the demo and benchmarks, runs
+// the tools that alter tables under way, and makes networks of several hosts that can be cut.
 //
 // Nothing needs to be on the machine but Go, a JDK, Maven and apt. An install goes into a cache folder outside the
 // checkout, CANALGO_CACHE or canalgo below the user's cache folder, and is done once; the first start does it when nobody
@@ -50,6 +50,9 @@ func Install(ctx context.Context) error {
 		return err
 	}
 	if _, err := installElasticsearch(ctx); err != nil {
+		return err
+	}
+	if _, err := installZooKeeper(ctx); err != nil {
 		return err
 	}
 	if _, err := installGhOst(ctx); err != nil {

@@ -68,6 +68,33 @@ func TestMySQLKeepsDataAndPort(t *testing.T) {
 	}
 }
 
+// TestZooKeeperKeepsDataAndPort kills each member of an ensemble in turn: the others serve on, and it comes back.
+func TestZooKeeperKeepsDataAndPort(t *testing.T) {
+	z, err := component.StartZooKeeper(starting(t), t.TempDir(), component.ZooKeeperOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { z.Kill() })
+	for _, m := range z.Members {
+		addr := m.Addr()
+		if err := m.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if m.PID() != 0 {
+			t.Errorf("Kill left process %d", m.PID())
+		}
+		if err := m.Start(starting(t)); err != nil {
+			t.Fatal(err)
+		}
+		if m.Addr() != addr {
+			t.Errorf("address %s, was %s", m.Addr(), addr)
+		}
+	}
+	if z.Leader() == nil {
+		t.Error("nobody leads")
+	}
+}
+
 func TestMariaDBKeepsDataAndPort(t *testing.T) {
 	m, err := component.StartMariaDB(starting(t), t.TempDir())
 	if err != nil {
