@@ -15,6 +15,7 @@ import (
 
 	"canalgo/cli"
 	"canalgo/event"
+	"canalgo/folder"
 	"canalgo/raftfsm"
 )
 
@@ -73,7 +74,7 @@ func run(ctx context.Context, start cli.Start) error {
 
 // token returns the token of a data folder.
 func token(data string) (string, error) {
-	found, err := raftfsm.Look(data)
+	found, err := folder.Look(data)
 	switch {
 	case err != nil:
 		return "", err

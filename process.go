@@ -18,6 +18,7 @@ import (
 	"canalgo/api"
 	"canalgo/cluster"
 	"canalgo/config"
+	"canalgo/folder"
 	"canalgo/node"
 	"canalgo/peer"
 	"canalgo/raftfsm"
@@ -29,7 +30,7 @@ type process struct {
 	file      config.File
 	bootstrap bool
 	log       hclog.Logger
-	found     raftfsm.Found
+	found     folder.Found
 	secret    []byte
 	self      cluster.Node
 	links     links
@@ -57,7 +58,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	if p.http, err = api.Listen(file.Node.HTTP); err != nil {
 		return nil, fmt.Errorf("%w%s", err, portHolder(file.Node.HTTP))
 	}
-	if p.found, err = raftfsm.Look(file.Node.Data); err != nil {
+	if p.found, err = folder.Look(file.Node.Data); err != nil {
 		return nil, fmt.Errorf("node.data: %w", err)
 	}
 	if p.secret, err = secretOf(p.found, file.Cluster); err != nil {
@@ -192,7 +193,7 @@ func (p *process) serveCalls(ctx context.Context) error {
 }
 
 // secretOf returns the cluster's secret: what the data folder has, what the file gives, or a new one.
-func secretOf(found raftfsm.Found, c config.Cluster) ([]byte, error) {
+func secretOf(found folder.Found, c config.Cluster) ([]byte, error) {
 	given := c.Token.Reveal()
 	switch {
 	case len(found.Secret) > 0 && given != "" && given != string(found.Secret):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"canalgo/cluster"
+	"canalgo/folder"
 	"canalgo/raftfsm"
 )
 
@@ -345,11 +346,11 @@ func TestSecretsAndClusterIDs(t *testing.T) {
 
 func TestLook(t *testing.T) {
 	dir := t.TempDir() + "/data"
-	if found, err := raftfsm.Look(dir); err != nil || !found.IsZero() {
+	if found, err := folder.Look(dir); err != nil || !found.IsZero() {
 		t.Errorf("before there is a folder: %+v, %v", found, err)
 	}
 	n := open(t, dir)
-	found, err := raftfsm.Look(dir)
+	found, err := folder.Look(dir)
 	if err != nil || found.ClusterID != n.ClusterID() || found.NodeID != n.NodeID() || found.ServerID != n.ServerID() || string(found.Secret) != string(n.Secret()) {
 		t.Errorf("found %+v, %v", found, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"canalgo/cluster"
+	"canalgo/folder"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -55,9 +56,9 @@ type Config struct {
 type Node struct {
 	log       hclog.Logger
 	conf      *raft.Config
-	meta      meta
+	meta      folder.Meta
 	secret    []byte
-	folder    *folder
+	folder    *folder.Folder
 	store     *store
 	snapshots raft.SnapshotStore
 	fsm       *fsm
@@ -102,7 +103,7 @@ func New(c Config) (*Node, error) {
 		return nil, errors.New("cluster id: none given to join")
 	}
 	if c.Secret != nil {
-		if err := validSecret(c.Secret); err != nil {
+		if err := folder.ValidSecret(c.Secret); err != nil {
 			return nil, fmt.Errorf("token: %w", err)
 		}
 	}
@@ -123,7 +124,7 @@ func New(c Config) (*Node, error) {
 	n.conf.TrailingLogs = orDefault(c.TrailingLogs, 1024)
 
 	var err error
-	if n.folder, err = openFolder(c.Dir); err != nil {
+	if n.folder, err = folder.Open(c.Dir); err != nil {
 		return nil, err
 	}
 	if err := n.open(c); err != nil {
@@ -144,12 +145,12 @@ func orDefault[T comparable](v, otherwise T) T {
 // open reads the folder, after it has finished making it.
 func (n *Node) open(c Config) error {
 	f := n.folder
-	m, err := f.readMeta()
+	m, err := f.ReadMeta()
 	if err != nil {
 		return err
 	}
-	fresh := m == meta{}
-	hasDB, err := f.has(databaseName)
+	fresh := m == folder.Meta{}
+	hasDB, err := f.Has(databaseName)
 	if c.Disk != nil {
 		hasDB = !fresh
 	}
@@ -157,9 +158,11 @@ func (n *Node) open(c Config) error {
 	case err != nil:
 		return err
 	case !fresh && m.NodeID != c.NodeID:
-		return fmt.Errorf("data folder %s: belongs to node %q, this is %q; a folder cannot be copied to another node: wipe it, or give the node its name", f.path, m.NodeID, c.NodeID)
+		return fmt.Errorf("data folder %s: belongs to node %q, this is %q; a folder cannot be copied to another node: wipe it, or give the node its name", f.Path, m.NodeID, c.NodeID)
+	case m.ZooKeeper:
+		return fmt.Errorf("data folder %s: its node is in ZooKeeper mode; give coordination.mode = \"zookeeper\", or another folder (canalgo state export carries the state over)", f.Path)
 	case !fresh && !hasDB:
-		return fmt.Errorf("data folder %s: %s is missing; put back a copy of the whole folder, or wipe it", f.path, databaseName)
+		return fmt.Errorf("data folder %s: %s is missing; put back a copy of the whole folder, or wipe it", f.Path, databaseName)
 	}
 	if fresh {
 		if m, err = n.create(c, hasDB); err != nil {
@@ -168,12 +171,12 @@ func (n *Node) open(c Config) error {
 	}
 	n.conf.LocalID = raft.ServerID(m.ServerID)
 	n.fsm.name, n.fsm.id = m.NodeID, m.ServerID
-	if n.secret, err = f.readSecret(); err != nil {
+	if n.secret, err = f.ReadSecret(); err != nil {
 		return err
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.path, snapshotsKept, n.conf.Logger)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.Path, snapshotsKept, n.conf.Logger)
 	if err != nil {
-		return explain(f.path, err)
+		return folder.Explain(f.Path, err)
 	}
 	n.snapshots = snapshots
 	if n.store, err = n.openStore(c.Disk); err != nil {
@@ -187,7 +190,7 @@ func (n *Node) open(c Config) error {
 			return err
 		}
 	}
-	if err := f.belongs(c, m, n.secret); err != nil {
+	if err := f.Belongs(c.ClusterID, c.Secret, m, n.secret); err != nil {
 		return err
 	}
 	n.meta = m
@@ -201,7 +204,7 @@ func (n *Node) open(c Config) error {
 		}
 	}
 	n.sole = n.sole && voters == 1
-	n.store.fail = func(err error) { n.fail(explain(f.path, err)) }
+	n.store.fail = func(err error) { n.fail(folder.Explain(f.Path, err)) }
 	return nil
 }
 
@@ -216,7 +219,7 @@ func (n *Node) openStore(disk Disk) (*store, error) {
 // openChecked opens a log that is there.
 func (n *Node) openChecked() (*store, error) {
 	f := n.folder
-	path := f.file(databaseName)
+	path := f.File(databaseName)
 	var s *store
 	err := checkPages(path)
 	if err == nil {
@@ -226,42 +229,42 @@ func (n *Node) openChecked() (*store, error) {
 	case err == nil:
 		return s, nil
 	case errors.Is(err, os.ErrPermission):
-		return nil, explain(f.path, err)
+		return nil, folder.Explain(f.Path, err)
 	case errors.Is(err, berrors.ErrTimeout): // bolt's own lock, since the folder's is held
-		return nil, fmt.Errorf("data folder %s: %s is in use by another program; stop it", f.path, databaseName)
+		return nil, fmt.Errorf("data folder %s: %s is in use by another program; stop it", f.Path, databaseName)
 	}
-	return nil, fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.path, databaseName, err)
+	return nil, fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.Path, databaseName, err)
 }
 
 // create makes what a folder holds, meta.json last. Whatever a start that did not get so far has left is made again; a log
 // that was used is not touched.
-func (n *Node) create(c Config, hasDB bool) (meta, error) {
+func (n *Node) create(c Config, hasDB bool) (folder.Meta, error) {
 	f := n.folder
-	used, err := f.has("snapshots")
+	used, err := f.Has("snapshots")
 	if err != nil {
-		return meta{}, err
+		return folder.Meta{}, err
 	}
 	if hasDB && !used {
 		s, err := n.openChecked()
 		if err != nil {
-			return meta{}, err
+			return folder.Meta{}, err
 		}
 		last, err := s.LastIndex()
 		if err := errors.Join(err, s.Close()); err != nil {
-			return meta{}, explain(f.path, err)
+			return folder.Meta{}, folder.Explain(f.Path, err)
 		}
 		used = last > 1 // more than the entry of bootstrap
 	}
 	if used {
-		return meta{}, fmt.Errorf("data folder %s: was used, but meta.json is missing; put back a copy of the whole folder, or wipe it", f.path)
+		return folder.Meta{}, fmt.Errorf("data folder %s: was used, but meta.json is missing; put back a copy of the whole folder, or wipe it", f.Path)
 	}
 	clusterID := ""
 	if c.Join {
 		clusterID = c.ClusterID
 	}
-	m, err := newMeta(c.NodeID, clusterID)
+	m, err := folder.NewMeta(c.NodeID, clusterID)
 	if err != nil {
-		return meta{}, err
+		return folder.Meta{}, err
 	}
 	n.conf.LocalID = raft.ServerID(m.ServerID)
 	if c.Disk != nil && !m.Joined {
@@ -270,19 +273,19 @@ func (n *Node) create(c Config, hasDB bool) (meta, error) {
 		err = createLog(f, n.conf, n.address, m.Joined)
 	}
 	if err != nil {
-		return meta{}, err
+		return folder.Meta{}, err
 	}
-	if err := f.writeSecret(c.Secret); err != nil {
-		return meta{}, err
+	if err := f.WriteSecret(c.Secret); err != nil {
+		return folder.Meta{}, err
 	}
-	return m, f.writeMeta(m)
+	return m, f.WriteMeta(m)
 }
 
 // rejoin gives a folder that no leader has added to another cluster, or the same with another token.
-func (n *Node) rejoin(c Config, m meta) (meta, error) {
+func (n *Node) rejoin(c Config, m folder.Meta) (folder.Meta, error) {
 	if c.Secret != nil && !bytes.Equal(c.Secret, n.secret) {
-		if err := n.folder.writeSecret(c.Secret); err != nil {
-			return meta{}, err
+		if err := n.folder.WriteSecret(c.Secret); err != nil {
+			return folder.Meta{}, err
 		}
 		n.secret = c.Secret
 	}
@@ -290,7 +293,7 @@ func (n *Node) rejoin(c Config, m meta) (meta, error) {
 		return m, nil
 	}
 	m.ClusterID = c.ClusterID
-	return m, n.folder.writeMeta(m)
+	return m, n.folder.WriteMeta(m)
 }
 
 // ClusterID returns the cluster's random id, made when its first data folder was.
@@ -331,7 +334,7 @@ func (n *Node) release() error {
 	if n.store != nil {
 		err = errors.Join(err, n.store.Close())
 	}
-	return errors.Join(err, n.folder.close())
+	return errors.Join(err, n.folder.Close())
 }
 
 // fail keeps the first reason why this node cannot go on. Run ends with it.

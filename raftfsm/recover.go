@@ -11,13 +11,14 @@ import (
 	"syscall"
 
 	"canalgo/cluster"
+	"canalgo/folder"
 
 	"github.com/hashicorp/raft"
 )
 
 // A Remnant is what one data folder still has of its cluster.
 type Remnant struct {
-	Found
+	folder.Found
 	Servers []cluster.Server // who took part, as far as this folder heard
 	Term    uint64           // of the newest log entry: of two folders the one with the higher term knows more, then
 	Index   uint64           // the one with the higher index
@@ -29,7 +30,7 @@ type Remnant struct {
 // least the given one: versions are above what the lost nodes may have written, positions stay. It can be done again, whatever
 // interrupted it. Unless it is to go through with it, it changes nothing.
 func Recover(dir string, epoch uint32, goThrough bool) (Remnant, error) {
-	found, err := Look(dir)
+	found, err := folder.Look(dir)
 	if err != nil {
 		return Remnant{}, err
 	}
@@ -62,7 +63,7 @@ func giveBack(dir string) error {
 	})
 }
 
-func (n *Node) recover(found Found, epoch uint32, goThrough bool) (Remnant, error) {
+func (n *Node) recover(found folder.Found, epoch uint32, goThrough bool) (Remnant, error) {
 	r := Remnant{Found: found}
 	var self raft.Server
 	others := 0 // that vote

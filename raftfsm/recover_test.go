@@ -11,6 +11,7 @@ import (
 
 	"canalgo/cluster"
 	"canalgo/event"
+	"canalgo/folder"
 	"canalgo/raftfsm"
 )
 
@@ -143,7 +144,7 @@ func TestRecoverRefuses(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want the folder and %q", c.what, r, err, c.want)
 		}
 	}
-	if found, err := raftfsm.Look(g.dirs["x"]); err != nil || found.ServerID != id {
+	if found, err := folder.Look(g.dirs["x"]); err != nil || found.ServerID != id {
 		t.Errorf("a refused folder was changed: %+v, %v", found, err)
 	}
 }

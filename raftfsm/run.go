@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"canalgo/cluster"
+	"canalgo/folder"
 
 	"github.com/hashicorp/raft"
 )
@@ -31,7 +32,7 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 	defer func() {
 		if errors.Is(err, cluster.ErrRemoved) {
 			n.meta.Removed = true
-			err = errors.Join(err, n.folder.writeMeta(n.meta))
+			err = errors.Join(err, n.folder.WriteMeta(n.meta))
 		}
 	}()
 
@@ -50,7 +51,7 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 		r, err = raft.NewRaft(n.conf, n.fsm, cache, n.store, n.snapshots, n.trans)
 		return err
 	}); err != nil {
-		return errors.Join(fmt.Errorf("data folder %s: start raft: %w", n.folder.path, err), n.trans.Close())
+		return errors.Join(fmt.Errorf("data folder %s: start raft: %w", n.folder.Path, err), n.trans.Close())
 	}
 	leaders := make(chan raft.Observation, 1) // what comes while one is there is the same news
 	r.RegisterObserver(raft.NewObserver(leaders, false, func(o *raft.Observation) bool {
@@ -90,16 +91,16 @@ func (n *Node) Run(ctx context.Context, lead Lead) (err error) {
 func (n *Node) newestCommand() (raft.Log, error) {
 	first, err := n.store.FirstIndex()
 	if err != nil {
-		return raft.Log{}, explain(n.folder.path, err)
+		return raft.Log{}, folder.Explain(n.folder.Path, err)
 	}
 	last, err := n.store.LastIndex()
 	if err != nil {
-		return raft.Log{}, explain(n.folder.path, err)
+		return raft.Log{}, folder.Explain(n.folder.Path, err)
 	}
 	for i := last; i >= first && i > 0; i-- {
 		var entry raft.Log
 		if err := n.store.GetLog(i, &entry); err != nil {
-			return raft.Log{}, explain(n.folder.path, err)
+			return raft.Log{}, folder.Explain(n.folder.Path, err)
 		}
 		if entry.Type == raft.LogCommand {
 			return raft.Log{Index: entry.Index, Term: entry.Term}, nil

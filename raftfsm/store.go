@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"canalgo/cluster"
+	"canalgo/folder"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -158,14 +159,14 @@ func (s *store) failed(err error) {
 
 // verify reads the whole file and the snapshots before Raft does, which panics on what it cannot read. It returns the
 // newest configuration, which is empty only in a folder that joined and has not heard of a leader yet.
-func verify(f *folder, s *store, snapshots raft.SnapshotStore, joined bool) (raft.Configuration, error) {
+func verify(f *folder.Folder, s *store, snapshots raft.SnapshotStore, joined bool) (raft.Configuration, error) {
 	restored, err := newestSnapshot(f, snapshots)
 	if err != nil {
 		return raft.Configuration{}, err
 	}
 	configuration := restored.Configuration
 	damaged := func(err error) error {
-		return fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.path, databaseName, err)
+		return fmt.Errorf("data folder %s: %s is damaged: %w; put back a copy of the whole folder, or wipe it", f.Path, databaseName, err)
 	}
 	if err := guard(func() error {
 		first, err := s.FirstIndex()
@@ -207,10 +208,10 @@ func verify(f *folder, s *store, snapshots raft.SnapshotStore, joined bool) (raf
 
 // newestSnapshot finds the newest snapshot that can be restored, the zero SnapshotMeta when there is none. One that a
 // newer canalgo wrote is an error: an older one would be restored in its place.
-func newestSnapshot(f *folder, snapshots raft.SnapshotStore) (raft.SnapshotMeta, error) {
+func newestSnapshot(f *folder.Folder, snapshots raft.SnapshotStore) (raft.SnapshotMeta, error) {
 	all, err := snapshots.List()
 	if err != nil {
-		return raft.SnapshotMeta{}, explain(f.path, err)
+		return raft.SnapshotMeta{}, folder.Explain(f.Path, err)
 	}
 	for _, m := range all {
 		err := func() error {
@@ -230,11 +231,11 @@ func newestSnapshot(f *folder, snapshots raft.SnapshotStore) (raft.SnapshotMeta,
 			return *m, nil
 		}
 		if errors.Is(err, cluster.ErrNewerVersion) {
-			return raft.SnapshotMeta{}, fmt.Errorf("data folder %s: snapshots/%s: %w", f.path, m.ID, err)
+			return raft.SnapshotMeta{}, fmt.Errorf("data folder %s: snapshots/%s: %w", f.Path, m.ID, err)
 		}
 	}
 	if len(all) > 0 {
-		return raft.SnapshotMeta{}, fmt.Errorf("data folder %s: no snapshot in snapshots/ can be read (the newest is %s); put back a copy of the whole folder, or wipe it", f.path, all[0].ID)
+		return raft.SnapshotMeta{}, fmt.Errorf("data folder %s: no snapshot in snapshots/ can be read (the newest is %s); put back a copy of the whole folder, or wipe it", f.Path, all[0].ID)
 	}
 	return raft.SnapshotMeta{}, nil
 }
@@ -253,14 +254,14 @@ func guard(f func() error) (err error) {
 
 // createLog makes a log that begins a cluster of this node alone, or an empty one to join with. The file gets its name
 // when it is whole, so that one with that name never has to be begun.
-func createLog(f *folder, conf *raft.Config, address raft.ServerAddress, join bool) error {
-	temporary := f.file(databaseName + ".new")
+func createLog(f *folder.Folder, conf *raft.Config, address raft.ServerAddress, join bool) error {
+	temporary := f.File(databaseName + ".new")
 	if err := os.RemoveAll(temporary); err != nil {
-		return explain(f.path, err)
+		return folder.Explain(f.Path, err)
 	}
 	s, err := openStore(temporary)
 	if err != nil {
-		return explain(f.path, err)
+		return folder.Explain(f.Path, err)
 	}
 	if !join {
 		err = bootstrap(s, conf, address)
@@ -269,9 +270,9 @@ func createLog(f *folder, conf *raft.Config, address raft.ServerAddress, join bo
 		err = closed
 	}
 	if err != nil {
-		return explain(f.path, err)
+		return folder.Explain(f.Path, err)
 	}
-	return f.rename(databaseName)
+	return f.Rename(databaseName)
 }
 
 // bootstrap begins a cluster of this node alone in an empty log.

@@ -1,4 +1,4 @@
-package raftfsm
+package folder
 
 import (
 	"errors"
@@ -17,18 +17,18 @@ func (f Found) IsZero() bool { return f.ClusterID == "" }
 
 // Look reads what a data folder says of its node. It changes nothing, and does not care whether a process holds the folder.
 func Look(dir string) (Found, error) {
-	f := &folder{path: dir}
-	made, err := f.has("meta.json")
+	f := &Folder{Path: dir}
+	made, err := f.Has("meta.json")
 	if err != nil && errors.Is(err, unix.ENOTDIR) {
 		return Found{}, nil // New says what is wrong
 	}
 	if err != nil || !made {
 		return Found{}, err
 	}
-	m, err := f.readMeta()
+	m, err := f.ReadMeta()
 	if err != nil {
 		return Found{}, err
 	}
-	secret, err := f.readSecret()
+	secret, err := f.ReadSecret()
 	return Found{ClusterID: m.ClusterID, NodeID: m.NodeID, ServerID: m.ServerID, Secret: secret}, err
 }
