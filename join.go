@@ -17,6 +17,7 @@ import (
 	"canalgo/config"
 	"canalgo/node"
 	"canalgo/peer"
+	"canalgo/zkmode"
 )
 
 // Refuses implements node.Peers.
@@ -120,8 +121,12 @@ func (p *process) join(ctx context.Context) error {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(node.Hello{Node: p.file.Node.Name, Address: p.self.Address, Bootstraps: p.bootstrap}) // the other node is gone
 	}))
-	stop := api.ServeWaiting(p.http, "this node waits for a cluster to join; its log says for whom")
-	id, err := p.findCluster(ctx)
+	find, waits := p.findCluster, "this node waits for a cluster to join; its log says for whom"
+	if p.file.Coordination.ZooKeeper() {
+		find, waits = p.findInZooKeeper, "this node waits for ZooKeeper; its log says where"
+	}
+	stop := api.ServeWaiting(p.http, waits)
+	id, err := find(ctx)
 	stop()
 	if err == nil {
 		err = p.assemble(id)
@@ -130,6 +135,20 @@ func (p *process) join(ctx context.Context) error {
 		return &cli.PreconditionError{Err: err}
 	}
 	return err
+}
+
+// findInZooKeeper returns the id of the cluster that the ensemble has, which is made when there is none.
+func (p *process) findInZooKeeper(ctx context.Context) (string, error) {
+	c, err := p.zooKeeper()
+	if err != nil {
+		return "", err
+	}
+	p.log.Info("looking for the cluster in zookeeper", "servers", c.Servers, "chroot", c.Chroot, "root", c.Root)
+	id, err := zkmode.Join(ctx, c)
+	if errors.Is(err, zkmode.ErrToken) {
+		err = fmt.Errorf("cluster.token: %w", err)
+	}
+	return id, err
 }
 
 // findCluster asks the nodes to join for their cluster until one has one, and returns its id. With -bootstrap it returns "", for a

@@ -18,11 +18,14 @@ import (
 	"canalgo/sink"
 	"canalgo/sink/elastic"
 	"canalgo/sink/logger"
+	"canalgo/zkmode"
 )
 
 var (
 	_ node.Coordinator = (*raftfsm.Node)(nil)
 	_ node.Membership  = (*raftfsm.Node)(nil)
+	_ node.Coordinator = (*zkmode.Node)(nil)
+	_ node.Membership  = (*zkmode.Node)(nil)
 	_ node.Parts       = (*parts)(nil)
 	_ node.Source      = source{}
 	_ node.Mapping     = (*mapping.Mapping)(nil)

@@ -23,6 +23,7 @@ import (
 	"canalgo/peer"
 	"canalgo/raftfsm"
 	"canalgo/relay"
+	"canalgo/zkmode"
 )
 
 // A process is one node with its ports and its data folder.
@@ -39,12 +40,22 @@ type process struct {
 	port  *peer.Port
 	feeds map[uint8]net.Listener // by the version of their frames
 	calls net.Listener
-	raft  net.Listener
+	raft  net.Listener                 // nil in ZooKeeper mode
 	call  atomic.Pointer[http.Handler] // what answers calls now
 
-	coordinator *raftfsm.Node // nil until there is a cluster
+	coordinator coordinator // nil until there is a cluster
 	node        *node.Node
 	server      *api.Server
+}
+
+// A coordinator elects the leader, and keeps the cluster's state and this node's identity in it.
+type coordinator interface {
+	node.Coordinator
+	node.Membership
+	ClusterID() string
+	ServerID() string
+	Secret() []byte // not to be shown
+	Close() error
 }
 
 // open opens the ports, and the data folder unless the node must find a cluster first. Nothing runs yet.
@@ -61,7 +72,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	if p.found, err = folder.Look(file.Node.Data); err != nil {
 		return nil, fmt.Errorf("node.data: %w", err)
 	}
-	if p.secret, err = secretOf(p.found, file.Cluster); err != nil {
+	if p.secret, err = secretOf(p.found, file); err != nil {
 		return nil, err
 	}
 	identity, err := peer.NewIdentity(p.secret)
@@ -72,15 +83,18 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	if p.port, err = peer.Listen(file.Node.Listen, identity, log.Named("peer")); err != nil {
 		return nil, fmt.Errorf("node.%w%s", err, portHolder(file.Node.Listen))
 	}
-	p.calls, p.raft, p.feeds = p.port.Listener(peer.Call), p.port.Listener(peer.Raft), map[uint8]net.Listener{}
+	p.calls, p.feeds = p.port.Listener(peer.Call), map[uint8]net.Listener{}
+	if !file.Coordination.ZooKeeper() {
+		p.raft = p.port.Listener(peer.Raft)
+	}
 	for version := uint8(relay.MaxVersion); version >= 1; version-- { // the port prefers the newest
 		p.feeds[version] = p.port.Listener(peer.Feed(version))
 	}
 	if p.self.Address, err = advertised(file.Node, p.port.Addr(), file.Cluster.Join); err != nil {
 		return nil, err
 	}
-	if p.found.IsZero() && len(file.Cluster.Join) > 0 {
-		return p, nil
+	if p.found.IsZero() && (len(file.Cluster.Join) > 0 || file.Coordination.ZooKeeper()) {
+		return p, nil // the cluster has to be found first
 	}
 	return p, p.assemble("")
 }
@@ -88,8 +102,7 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 // assemble opens the data folder and puts the node together. With a cluster's id a new folder is one of a node that joins it.
 func (p *process) assemble(join string) (err error) {
 	file := p.file
-	if p.coordinator, err = raftfsm.New(raftfsm.Config{Dir: file.Node.Data, NodeID: file.Node.Name, Address: p.self.Address, Secret: p.secret,
-		ClusterID: join, Join: join != "", Stream: newStream(p.raft, p.links.identity), Logger: p.log.Named("raft")}); err != nil {
+	if p.coordinator, err = p.openFolder(join); err != nil {
 		return fmt.Errorf("node.data: %w", err)
 	}
 	p.self.ServerID, p.self.HTTP, p.self.Version = p.coordinator.ServerID(), p.http.Addr().String(), version
@@ -119,6 +132,45 @@ func (p *process) assemble(join string) (err error) {
 	mux.Handle("/v1/", p.server.Commands())
 	p.answer(mux)
 	return nil
+}
+
+// openFolder opens the data folder as the mode of coordination wants it.
+func (p *process) openFolder(join string) (coordinator, error) {
+	if p.file.Coordination.ZooKeeper() {
+		c, err := p.zooKeeper()
+		if err != nil {
+			return nil, err
+		}
+		c.ClusterID = join
+		n, err := zkmode.New(c)
+		if err != nil {
+			return nil, err // and no coordinator that is a nil *Node
+		}
+		return n, nil
+	}
+	n, err := raftfsm.New(raftfsm.Config{Dir: p.file.Node.Data, NodeID: p.file.Node.Name, Address: p.self.Address, Secret: p.secret,
+		ClusterID: join, Join: join != "", Stream: newStream(p.raft, p.links.identity), Logger: p.log.Named("raft")})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// zooKeeper is what ZooKeeper mode needs.
+func (p *process) zooKeeper() (zkmode.Config, error) {
+	c, err := ensemble(p.file.Coordination)
+	c.Dir, c.NodeID, c.Address, c.Secret = p.file.Node.Data, p.file.Node.Name, p.self.Address, p.secret
+	c.Refuses, c.Logger = p.links.Refuses, p.log.Named("zookeeper")
+	return c, err
+}
+
+// ensemble is how an ensemble is reached.
+func ensemble(c config.Coordination) (zkmode.Config, error) {
+	t, err := c.TLSConfig()
+	if err != nil {
+		return zkmode.Config{}, fmt.Errorf("coordination.%w", err)
+	}
+	return zkmode.Config{Servers: c.Servers, Chroot: c.Chroot, Root: c.Root, User: c.User, Password: c.Password.Reveal(), TLS: t, SessionTimeout: c.SessionTimeout}, nil
 }
 
 // answer sets what answers other nodes' calls.
@@ -193,8 +245,8 @@ func (p *process) serveCalls(ctx context.Context) error {
 }
 
 // secretOf returns the cluster's secret: what the data folder has, what the file gives, or a new one.
-func secretOf(found folder.Found, c config.Cluster) ([]byte, error) {
-	given := c.Token.Reveal()
+func secretOf(found folder.Found, file config.File) ([]byte, error) {
+	given := file.Cluster.Token.Reveal()
 	switch {
 	case len(found.Secret) > 0 && given != "" && given != string(found.Secret):
 		return nil, errors.New("cluster.token: another one than the data folder's; take it out, or give the token of the cluster that the folder belongs to")
@@ -202,7 +254,9 @@ func secretOf(found folder.Found, c config.Cluster) ([]byte, error) {
 		return found.Secret, nil
 	case given != "":
 		return []byte(given), nil
-	case len(c.Join) > 0:
+	case file.Coordination.ZooKeeper():
+		return nil, errors.New("cluster.token: missing; in ZooKeeper mode all nodes are given the same one, by -token, $CANALGO_TOKEN or the file")
+	case len(file.Cluster.Join) > 0:
 		return nil, errors.New("cluster.token: missing; canalgo token prints it on a node of the cluster, and -token, $CANALGO_TOKEN or the file gives it here")
 	}
 	random := make([]byte, 32)

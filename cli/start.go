@@ -26,7 +26,7 @@ func startFlags(flags *flag.FlagSet) nodeFlags {
 
 // read reads the file, if one is named, and gives the flags the last word.
 func (f nodeFlags) read(flags *flag.FlagSet) (Start, error) {
-	start := Start{File: config.File{Node: config.DefaultNode()}, Path: *f.config, Bootstrap: *f.bootstrap}
+	start := Start{File: config.File{Node: config.DefaultNode(), Coordination: config.DefaultCoordination()}, Path: *f.config, Bootstrap: *f.bootstrap}
 	if *f.config != "" {
 		file, err := config.Load(*f.config)
 		if err != nil {

@@ -50,6 +50,7 @@ func (c *checker) wrong(key []string, format string, args ...any) {
 func (c *checker) check() {
 	c.itself(c.file.Node, "node")
 	c.itself(c.file.Cluster, "cluster")
+	c.itself(c.file.Coordination, "coordination")
 	for _, name := range slices.Sorted(maps.Keys(c.file.Sources)) {
 		c.itself(c.file.Sources[name], "source", name)
 	}
@@ -65,6 +66,9 @@ func (c *checker) check() {
 	c.sameDocuments()
 	c.sameServerID()
 	c.reachable()
+	if c.file.Coordination.ZooKeeper() && len(c.file.Cluster.Join) > 0 {
+		c.wrong([]string{"cluster", "join"}, "nodes find each other in ZooKeeper; take it out, or coordination.mode")
+	}
 }
 
 // itself reports what a section says of itself: each error begins with its key.
@@ -137,7 +141,7 @@ func (c *checker) captured(name, source string, tables []event.TableName) {
 
 // missing reports kinds of sections of which there is none. A node that joins needs none of them.
 func (c *checker) missing() {
-	if len(c.file.Cluster.Join) > 0 && len(c.file.Sources)+len(c.file.Sinks)+len(c.file.Mappings) == 0 {
+	if (len(c.file.Cluster.Join) > 0 || c.file.Coordination.ZooKeeper()) && len(c.file.Sources)+len(c.file.Sinks)+len(c.file.Mappings) == 0 {
 		return
 	}
 	for _, kind := range []struct {

@@ -1,6 +1,6 @@
 // Package config reads the one file that a cluster is seeded by, and turns it into the replicated configuration and back.
 //
-// A file is TOML with the sections [node], [cluster], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
+// A file is TOML with the sections [node], [cluster], [coordination], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
 // belong to the packages that use them; here they are filled strictly, checked together and compared. All that is wrong with a
 // file is found in one go, with its line. docs/configuration.md lists every key.
 package config
@@ -30,12 +30,13 @@ const maxFile = 512 << 10
 
 // A File is what a configuration file says, defaults filled in, secrets resolved.
 type File struct {
-	Node     Node
-	Cluster  Cluster
-	Sources  map[string]binlog.Config
-	Sinks    map[string]Sink
-	Mappings map[string]Mapping
-	Warnings []string // what works but ought to be looked at, each with its place
+	Node         Node
+	Cluster      Cluster
+	Coordination Coordination
+	Sources      map[string]binlog.Config
+	Sinks        map[string]Sink
+	Mappings     map[string]Mapping
+	Warnings     []string // what works but ought to be looked at, each with its place
 }
 
 // Node is the section [node]: what concerns this host alone. It is not replicated.
@@ -215,7 +216,7 @@ func owner(name string) string {
 
 // Parse reads the content of a file; name is for messages.
 func Parse(name string, data []byte) (File, error) {
-	file := File{Node: DefaultNode(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
+	file := File{Node: DefaultNode(), Coordination: DefaultCoordination(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
 	d := parseDocument(name, data)
 	if len(d.mistakes.List) > 0 {
 		return file, d.mistakes
@@ -243,7 +244,7 @@ type reader struct {
 }
 
 // topLevel are the kinds of sections.
-var topLevel = []string{"node", "cluster", "source", "sink", "mapping"}
+var topLevel = []string{"node", "cluster", "coordination", "source", "sink", "mapping"}
 
 func (r *reader) sections() {
 	for _, name := range slices.Sorted(maps.Keys(r.d.values)) {
@@ -254,22 +255,31 @@ func (r *reader) sections() {
 		table, ok := r.d.values[name].(map[string]any)
 		if !ok {
 			header := "[" + name + ".NAME]"
-			if name == "node" || name == "cluster" {
+			if r.single(name) != nil {
 				header = "[" + name + "]"
 			}
 			r.d.wrong([]string{name}, "want a section %s, got %s", header, kindOf(r.d.values[name]))
 			continue
 		}
-		if name == "node" {
-			r.section([]string{"node"}, table, &r.file.Node)
-			continue
-		}
-		if name == "cluster" {
-			r.section([]string{"cluster"}, table, &r.file.Cluster)
+		if section := r.single(name); section != nil {
+			r.section([]string{name}, table, section)
 			continue
 		}
 		r.named(name, table)
 	}
+}
+
+// single returns the section of that name of which there is one, nil for a kind of sections.
+func (r *reader) single(name string) Section {
+	switch name {
+	case "node":
+		return &r.file.Node
+	case "cluster":
+		return &r.file.Cluster
+	case "coordination":
+		return &r.file.Coordination
+	}
+	return nil
 }
 
 // maxName bounds the name of a section, in bytes.

@@ -147,8 +147,9 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 	search.Addresses = []string{"http://127.0.0.1:9200"}
 	orders := got.Mappings["orders"]
 	want := config.File{
-		Node:    config.DefaultNode(),
-		Sources: map[string]binlog.Config{"shop": source},
+		Node:         config.DefaultNode(),
+		Coordination: config.DefaultCoordination(),
+		Sources:      map[string]binlog.Config{"shop": source},
 		Sinks: map[string]config.Sink{
 			"search": {Type: "elasticsearch", Settings: &search},
 			"log":    {Type: "logger", Settings: &log},

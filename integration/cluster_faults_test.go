@@ -17,7 +17,11 @@ import (
 // TestClusterKills ends nodes by kill -9 in the middle of work, ten times: the leader, the node that writes, both at once, all
 // at once, each in turn; half of them with a bulk under way, which arrives late or whose answer is lost.
 func TestClusterKills(t *testing.T) {
-	c := newTrio(t, "ckills", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 1)
+	clusterKills(newTrio(t, "ckills", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 1))
+}
+
+func clusterKills(c *trio) {
+	t := c.t
 	random := rand.New(rand.NewPCG(*seed, 101))
 	both := func() []*harness.Node {
 		leader, holder := c.leader(), c.holder()
@@ -94,7 +98,11 @@ func TestClusterKills(t *testing.T) {
 // TestClusterPauses stops the clock of the leader and of the node that writes, for as long as a lease lasts and longer. What
 // was under way arrives while another has gone on.
 func TestClusterPauses(t *testing.T) {
-	c := newTrio(t, "pauses", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 1)
+	clusterPauses(newTrio(t, "pauses", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 1))
+}
+
+func clusterPauses(c *trio) {
+	t := c.t
 	c.begin()
 	judge := c.sample()
 	stop := c.run(c.work.Run)

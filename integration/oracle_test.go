@@ -24,11 +24,12 @@ import (
 
 var seed = flag.Uint64("seed", 0, "of the random workloads; 0 draws one")
 
-// servers are the MySQL and the Elasticsearch that the tests of one run share, each test with a schema and an index of its
+// servers are the MySQL, the Elasticsearch and the ZooKeeper that the tests of one run share, each test with a schema and an index of its
 // own. The tests run one after the other.
 var servers struct {
 	db func() (*component.MySQL, error)
 	es func() (*component.Elasticsearch, error)
+	zk func() (*component.ZooKeeper, error)
 }
 
 func TestMain(m *testing.M) {
@@ -57,6 +58,13 @@ func TestMain(m *testing.M) {
 				ends = append(ends, es.Kill)
 			}
 			return es, err
+		})
+		servers.zk = sync.OnceValues(func() (*component.ZooKeeper, error) {
+			zk, err := component.StartZooKeeper(context.Background(), filepath.Join(dir, "zookeeper"), component.ZooKeeperOptions{})
+			if err == nil {
+				ends = append(ends, zk.Kill)
+			}
+			return zk, err
 		})
 		defer func() {
 			for _, end := range ends {

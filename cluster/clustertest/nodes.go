@@ -18,18 +18,36 @@ func find(servers []cluster.Server, name string) (cluster.Server, bool) {
 	return cluster.Server{}, false
 }
 
+// awaitVoters waits until a node knows that many servers, all of which vote.
+func awaitVoters(t *testing.T, node Coordinator, count int) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		servers := node.Servers()
+		voters := 0
+		for _, server := range servers {
+			if server.Voter && server.Name != "" && server.ID != "" && server.Address != "" {
+				voters++
+			}
+		}
+		if voters == count && len(servers) == count {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("servers %+v, want %d voters", servers, count)
+		}
+	}
+}
+
 func testNodes(t *testing.T, c Cluster) {
 	s := start(t, c)
 	l := s.next()
-	voters := 0
-	for _, server := range l.node.Servers() {
-		if server.Voter && server.Name != "" && server.ID != "" && server.Address != "" {
-			voters++
-		}
-	}
-	if voters != len(c.Nodes) {
-		t.Errorf("servers %+v, want %d voters", l.node.Servers(), len(c.Nodes))
-	}
+	voters := len(c.Nodes)
+	awaitVoters(t, l.node, voters)
 	// x does not run: without a vote it holds up nobody.
 	for _, want := range []cluster.Node{
 		{ServerID: "x@00000001", Address: "x:1", Commands: cluster.MaxCommandVersion},
@@ -91,6 +109,7 @@ func testNodes(t *testing.T, c Cluster) {
 func testRemoveLeader(t *testing.T, c Cluster) {
 	s := start(t, c)
 	first := s.next()
+	awaitVoters(t, first.node, len(c.Nodes))
 	for _, server := range first.node.Servers() {
 		if err := first.node.AddNode(within(t), first.term, server.Name, cluster.Node{ServerID: server.ID, Address: server.Address, Commands: cluster.MaxCommandVersion}); err != nil {
 			t.Fatalf("add %+v: %v", server, err)

@@ -26,6 +26,7 @@ type Cluster struct {
 	Nodes []*Node // those that belong to it, whether they run or not
 	made  int
 	place func(number int) *Place
+	file  func(number int) string // of a node that has one instead of being told to join; nil
 
 	mu sync.Mutex // of Nodes, for Status
 }
@@ -52,8 +53,35 @@ func NewClusterAt(dir string, count int, sections string, place func(number int)
 	return c, nil
 }
 
+// NewZooKeeper makes count nodes that find each other in an ensemble. Each has a file: the first one's has the sections, and
+// coordination says the section [coordination] of the node of each number, from 1. Nothing runs yet.
+func NewZooKeeper(dir string, count int, sections string, coordination func(number int) string, place func(number int) *Place) (*Cluster, error) {
+	c := &Cluster{Dir: dir, place: place, file: func(number int) string {
+		text := fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, coordination(number))
+		if number == 1 {
+			text += sections
+		}
+		return text
+	}}
+	for len(c.Nodes) < count {
+		if _, err := c.Add(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
 // Add makes a further node, which is not started.
 func (c *Cluster) Add() (*Node, error) {
+	if c.file != nil {
+		c.made++
+		name := fmt.Sprintf("n%d", c.made)
+		n, err := newWithFile(filepath.Join(c.Dir, name), name, c.file(c.made), c.place(c.made))
+		if err == nil {
+			c.set(append(slices.Clone(c.Nodes), n))
+		}
+		return n, err
+	}
 	var join []string
 	for _, n := range c.Nodes {
 		join = append(join, n.Address)

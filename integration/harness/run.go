@@ -83,7 +83,11 @@ type Node struct {
 func New(dir, sections string) (*Node, error) { return newFirst(dir, sections, nil) }
 
 func newFirst(dir, sections string, at *Place) (*Node, error) {
-	n, err := newNode(dir, "n1", at)
+	return newWithFile(dir, "n1", sections, at)
+}
+
+func newWithFile(dir, name, sections string, at *Place) (*Node, error) {
+	n, err := newNode(dir, name, at)
 	if err != nil {
 		return nil, err
 	}

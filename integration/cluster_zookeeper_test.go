@@ -1,0 +1,254 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"canalgo/integration/component"
+	"canalgo/integration/harness"
+	"canalgo/integration/oracle"
+	"canalgo/integration/proxy"
+	"canalgo/status"
+)
+
+// A keeper is a trio in ZooKeeper mode. Each node has proxies of its own to the ensemble.
+type keeper struct {
+	*trio
+	ensemble *component.ZooKeeper
+	ways     map[string][]*proxy.TCP // by the node's name
+	visits   oracle.Visits
+}
+
+// newKeeper makes a cluster in ZooKeeper mode on the shared ensemble, below a chroot of its own. With a network its nodes are on hosts
+// of their own.
+func newKeeper(t *testing.T, name string, options oracle.WorkloadConfig, session time.Duration, network *component.Network) *keeper {
+	t.Helper()
+	ensemble, err := servers.zk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, place := "127.0.0.1", func(int) *harness.Place { return nil }
+	if network != nil {
+		listen = network.Outside()
+		place = func(n int) *harness.Place {
+			return &harness.Place{HTTP: network.Outer(n) + ":8111", Port: network.Inner(n) + ":8112", Within: network.Within(n)}
+		}
+	}
+	k := &keeper{ensemble: ensemble, ways: make(map[string][]*proxy.TCP)}
+	k.trio = &trio{rig: newServers(t, name, options, listen+":0")}
+	coordination := func(number int) string {
+		var servers []string
+		for _, address := range ensemble.Servers() {
+			p, err := proxy.NewTCPOn(listen+":0", address)
+			k.must(err)
+			t.Cleanup(func() { p.Close() })
+			name := fmt.Sprintf("n%d", number)
+			k.ways[name] = append(k.ways[name], p)
+			servers = append(servers, fmt.Sprintf("%q", p.Addr()))
+		}
+		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n", strings.Join(servers, ", "), name, session)
+	}
+	sections := k.sections("")
+	for i := 2; i <= 3; i++ {
+		index := fmt.Sprintf("%s_%d", name, i)
+		k.indices = append(k.indices, index)
+		sections += k.mapping(index, "", k.work.SQL())
+	}
+	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections, coordination, place)
+	k.must(err)
+	k.watchOver()
+	k.proxy.FailRequests(func(r *http.Request) int {
+		k.visits.Note(r)
+		return 0
+	})
+	return k
+}
+
+// cut cuts a node off from the ensemble; the other nodes, MySQL and Elasticsearch it reaches.
+func (k *keeper) cut(n *harness.Node, cut bool) {
+	for _, p := range k.ways[n.Name] {
+		if cut {
+			p.Cut()
+		} else {
+			p.Heal()
+		}
+	}
+}
+
+// TestZooKeeperKills is TestClusterKills in ZooKeeper mode.
+func TestZooKeeperKills(t *testing.T) {
+	clusterKills(newKeeper(t, "zkills", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 4*time.Second, nil).trio)
+}
+
+// TestZooKeeperPauses is TestClusterPauses in ZooKeeper mode.
+func TestZooKeeperPauses(t *testing.T) {
+	clusterPauses(newKeeper(t, "zpauses", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 4*time.Second, nil).trio)
+}
+
+// TestZooKeeperCutOff cuts the leader off from the ensemble, and then another node, while they reach all else: another one leads, the
+// rows go on, and who is cut off begins no request after its lease.
+func TestZooKeeperCutOff(t *testing.T) {
+	network, err := component.NewNetwork(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := network.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	k := newKeeper(t, "zcuts", oracle.WorkloadConfig{Truncates: true, Pace: 40 * time.Millisecond}, 4*time.Second, network)
+	d := &divided{trio: k.trio, net: network}
+	k.begin()
+	judge := k.sample()
+	stop := k.run(k.work.Run)
+	for range often(2, 10) {
+		k.progress(500)
+		n := k.leader()
+		k.cut(n, true)
+		at := time.Now()
+		d.awaitOthers(n)
+		t.Logf("%s was cut off from zookeeper; the others did its work after %s", n.Name, time.Since(at).Round(time.Millisecond))
+		k.progress(500)
+		k.last("the cut", time.Until(at.Add(oracle.LeaseTime+oracle.LeaseSlack+2*time.Second)))
+		k.silent(n, at)
+		k.cut(n, false)
+		k.whole()
+		k.progress(200)
+	}
+	stop()
+	k.allEqual()
+	judge()
+	play(t, "%d cuts of the leader from zookeeper, no request of it after its lease, all equal", often(2, 10))
+}
+
+// silent wants no request of a node that began after its lease, counted from when it was cut off.
+func (k *keeper) silent(n *harness.Node, since time.Time) {
+	k.t.Helper()
+	host, _, _ := strings.Cut(n.HTTP, ":")
+	late, last := k.visits.AfterLease(host, since, time.Now())
+	if len(late) > 0 {
+		k.t.Errorf("%s was cut off and began %d requests after its lease: %s", n.Name, len(late), strings.Join(late, ", "))
+	}
+	k.t.Logf("%s began its last request %s after it was cut off", n.Name, last.Round(time.Millisecond))
+}
+
+// TestZooKeeperMembersRestart kills each member of the ensemble and starts it again, under load: nobody else leads, no duty moves, and
+// nothing is written twice. Then all are away: writing stops when the lease is over, and goes on by itself when they are back.
+func TestZooKeeperMembersRestart(t *testing.T) {
+	k := newKeeper(t, "zmembers", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 10*time.Second, nil)
+	k.begin()
+	judge := k.sample()
+	stop := k.run(k.work.Run)
+	before, err := k.cluster.Status(context.Background())
+	k.must(err)
+	for range often(1, 5) {
+		for _, m := range k.ensemble.Members {
+			k.progress(200)
+			k.must(m.Kill())
+			k.progress(200)
+			k.must(m.Start(k.starting()))
+			k.progress(200)
+			now, err := k.cluster.Status(context.Background())
+			k.must(err)
+			if now.Leader != before.Leader || now.Term != before.Term {
+				t.Errorf("%s leads in term %d after a member was restarted, before %s in %d", now.Leader, now.Term, before.Leader, before.Term)
+			}
+			for _, d := range now.Duties {
+				was, _ := before.Duty(d.ID)
+				if d.Node != was.Node {
+					t.Errorf("%s moved from %s to %s", d.ID, was.Node, d.Node)
+				}
+			}
+		}
+	}
+	if repeats := k.proxy.Stats().Repeats; repeats > 0 {
+		t.Errorf("%d items were written again", repeats)
+	}
+
+	k.must(k.ensemble.Kill())
+	at := time.Now()
+	k.last("the outage", 6*time.Second)
+	if late, last := k.visits.AfterLease("127.0.0.1", at, time.Now()); len(late) > 0 {
+		t.Errorf("%d requests began after the lease: %s", len(late), strings.Join(late, ", "))
+	} else {
+		t.Logf("the last request began %s after the ensemble was gone", last.Round(time.Millisecond))
+	}
+	k.must(k.ensemble.Start(k.starting()))
+	began := time.Now()
+	k.progress(500)
+	t.Logf("rows went on %s after the ensemble was back", time.Since(began).Round(time.Millisecond))
+	k.whole()
+	stop()
+	k.allEqual()
+	judge()
+}
+
+func (k *keeper) starting() context.Context {
+	ctx, cancel := context.WithTimeout(k.t.Context(), within)
+	k.t.Cleanup(cancel)
+	return ctx
+}
+
+// TestZooKeeperMembers takes nodes in and out in ZooKeeper mode, and loses a data folder.
+func TestZooKeeperMembers(t *testing.T) {
+	k := newKeeper(t, "zcome", oracle.WorkloadConfig{Truncates: true, Pace: 40 * time.Millisecond}, 4*time.Second, nil)
+	k.begin()
+	judge := k.sample()
+	stop := k.run(k.work.Run)
+	k.stopInOrder(k.leader())
+	k.progress(200)
+	for _, n := range k.cluster.Nodes {
+		if n.PID() == 0 {
+			k.startAgain(n)
+		}
+	}
+	added, err := k.cluster.Add()
+	k.must(err)
+	k.startAgain(added)
+	k.progress(200)
+	gone := k.leader()
+	k.at(gone, 0, "leave")
+	k.ended(gone)
+	k.cluster.Forget(gone)
+	k.whole()
+	k.progress(200)
+	k.lose(k.neither(k.cluster.Nodes[0]))
+	stop()
+	k.allEqual()
+	judge()
+}
+
+// TestZooKeeperAnotherToken starts a node with another token than the cluster's, and one with none.
+func TestZooKeeperAnotherToken(t *testing.T) {
+	k := newKeeper(t, "ztoken", oracle.WorkloadConfig{}, 4*time.Second, nil)
+	k.begin()
+	added, err := k.cluster.Add()
+	k.must(err)
+	k.cluster.Forget(added)
+	added.Extra = []string{"-token", component.Planted + "another-token"}
+	k.must(added.Start())
+	k.await("a node that is refused", func() error {
+		select {
+		case <-added.Ended():
+		default:
+			return errors.New(added.LogTail(3))
+		}
+		if text := added.LogTail(3); !strings.Contains(text, "cluster.token: the cluster in zookeeper has another token") {
+			t.Errorf("it says %s", text)
+		}
+		return nil
+	})
+	if code := added.ExitCode(); code != 3 {
+		t.Errorf("it ended with %d", code)
+	}
+	k.awaitReport("the cluster as before", func(r status.Report) bool { return harness.Whole(r, 3) })
+}
