@@ -26,8 +26,10 @@ var (
 	_ node.Membership  = (*raftfsm.Node)(nil)
 	_ node.Coordinator = (*zkmode.Node)(nil)
 	_ node.Membership  = (*zkmode.Node)(nil)
+	_ node.Custodian   = (*zkmode.Node)(nil)
 	_ node.Parts       = (*parts)(nil)
 	_ node.Source      = source{}
+	_ node.Placer      = source{}
 	_ node.Mapping     = (*mapping.Mapping)(nil)
 	_ node.Indexer     = (*elastic.Sink)(nil)
 )
@@ -102,7 +104,7 @@ func (s source) Server(ctx context.Context, uuid string) (node.Server, error) {
 	if err != nil {
 		return node.Server{}, err
 	}
-	return node.Server{Address: s.Address(), UUID: id.ServerUUID, Version: id.Version, GTIDs: id.GTIDs(), Names: id.NamesColumns()}, nil
+	return node.Server{Address: s.Address(), UUID: id.ServerUUID, ID: id.ServerID, Version: id.Version, GTIDs: id.GTIDs(), Names: id.NamesColumns()}, nil
 }
 
 // Stream implements node.Source.

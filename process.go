@@ -156,10 +156,19 @@ func (p *process) openFolder(join string) (coordinator, error) {
 	return n, nil
 }
 
+// canalPort is where canal's servers are reached, if nothing else is said.
+const canalPort = "11111"
+
 // zooKeeper is what ZooKeeper mode needs.
 func (p *process) zooKeeper() (zkmode.Config, error) {
 	c, err := ensemble(p.file.Coordination)
 	c.Dir, c.NodeID, c.Address, c.Secret = p.file.Node.Data, p.file.Node.Name, p.self.Address, p.secret
+	c.Canal = zkmode.Canal{Address: p.file.Coordination.Register, Client: p.file.Coordination.ClientID}
+	if c.Canal.Address == "" {
+		host, _, splitErr := net.SplitHostPort(p.self.Address)
+		err = errors.Join(err, splitErr)
+		c.Canal.Address = net.JoinHostPort(host, canalPort)
+	}
 	c.Refuses, c.Logger = p.links.Refuses, p.log.Named("zookeeper")
 	return c, err
 }

@@ -176,6 +176,29 @@ func (s *Source) scan(ctx context.Context, identity Identity, p event.Position) 
 	return p, nil
 }
 
+// EndBefore returns the end of the last transaction at or before a place in the log, without epoch and count. The place may be in the
+// middle of a transaction, which then comes again.
+func (s *Source) EndBefore(ctx context.Context, file string, offset uint64) (event.Position, error) {
+	conn, identity, err := s.Connect(ctx, "")
+	if err != nil {
+		return event.Position{}, err
+	}
+	defer conn.Close()
+	wanted := event.Position{File: file, Offset: max(offset, firstEvent)}
+	if err := checkFile(conn, wanted); err != nil {
+		return event.Position{}, fmt.Errorf("start %s: %w", wanted, err)
+	}
+	p, err := s.scanUntil(ctx, identity, file, func(t *tracker) bool { return t.file != file || t.offset >= wanted.Offset })
+	if err != nil {
+		return event.Position{}, fmt.Errorf("start %s: %w", wanted, err)
+	}
+	p.ServerUUID = identity.ServerUUID
+	if p.Time.IsZero() {
+		p.Time, err = serverTime(conn)
+	}
+	return p, err
+}
+
 // scanUntil reads from the beginning of a file until done, which is asked before each event behind the head of the file, and returns
 // the end of the last transaction before that, with the GTIDs executed there.
 func (s *Source) scanUntil(ctx context.Context, identity Identity, file string, done func(*tracker) bool) (event.Position, error) {

@@ -30,14 +30,16 @@ type Coordination struct {
 	Password       secret.Value  `toml:"password"`
 	SessionTimeout time.Duration `toml:"session_timeout"`
 	TLS            bool          `toml:"tls"`
-	CA             string        `toml:"ca"`   // path of a PEM file; "" for the system's
-	Cert           string        `toml:"cert"` // path of a client certificate's PEM file; "" for none
-	Key            string        `toml:"key"`  // path of its key's
+	CA             string        `toml:"ca"`        // path of a PEM file; "" for the system's
+	Cert           string        `toml:"cert"`      // path of a client certificate's PEM file; "" for none
+	Key            string        `toml:"key"`       // path of its key's
+	Register       string        `toml:"register"`  // host:port among canal's servers; "" is the node's own host and port 11111
+	ClientID       uint16        `toml:"client_id"` // of canal's client whose cursor is that of the duties
 }
 
 // DefaultCoordination returns the section's defaults.
 func DefaultCoordination() Coordination {
-	return Coordination{Mode: ModeRaft, Root: "/canalgo", SessionTimeout: 10 * time.Second}
+	return Coordination{Mode: ModeRaft, Root: "/canalgo", SessionTimeout: 10 * time.Second, ClientID: 1001}
 }
 
 // ZooKeeper reports whether an ensemble coordinates.
@@ -78,6 +80,16 @@ func (c Coordination) Validate() []error {
 	}
 	if c.SessionTimeout < time.Second || c.SessionTimeout > 5*time.Minute {
 		wrong("session_timeout: want from 1s to 5m, got %s", c.SessionTimeout)
+	}
+	if c.Register != "" {
+		if err := validPort(c.Register, false); err != nil {
+			wrong("register: %w", err)
+		} else if strings.Count(c.Register, ":") > 1 {
+			wrong("register: %q must have a name or an IPv4 address: canal's clients take it apart at its colon", c.Register)
+		}
+	}
+	if c.ClientID == 0 {
+		wrong("client_id: want from 1 to 65535, got 0")
 	}
 	switch {
 	case c.User == "" && !c.Password.IsZero():

@@ -200,6 +200,7 @@ func (s *sourceRun) startAgain(ctx context.Context, v cluster.View) error {
 		return fmt.Errorf("resolve start: %w", err)
 	}
 	have := v.Sources[s.name]
+	s.custody.forget()
 	return s.n.coord.Propose(ctx, s.term, cluster.OpenEpoch{Source: s.name, Was: have.Epoch, AtLeast: have.Epoch + 1, ServerUUID: server.UUID,
 		Start: start, Why: "position lost, load follows"})
 }
@@ -221,6 +222,7 @@ func (n *Node) Rewind(ctx context.Context, source, start string) (event.Position
 		return event.Position{}, err
 	}
 	have := v.Sources[source]
+	s.custody.forget()
 	err = n.propose(ctx, cluster.OpenEpoch{Source: source, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID, Start: at, Why: "rewind"})
 	n.kickSources()
 	return at, err

@@ -27,6 +27,7 @@ type member struct {
 	serverID string
 	run      string        // of the process that renewed
 	renewed  time.Duration // on the leader's clock
+	heard    time.Duration // when it last waited for the answer to that, which a quorum has to confirm
 	gone     bool          // its port refused a connection after that
 	draining bool
 	stages   map[cluster.DutyID]status.Stage
@@ -64,6 +65,16 @@ func (m *members) renewed(r sessionRequest, view func() cluster.View, now time.D
 	return nil
 }
 
+// waited notes that a node has waited until now for the answer to a renewal. As long as the coordinator confirms nothing, no node has
+// its lease renewed; that is no reason to move what they do.
+func (m *members) waited(r sessionRequest, now time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.known[r.Name]; k != nil && k.run == r.Run {
+		k.heard = now
+	}
+}
+
 // take marks duties of nodes that do not live as being taken, until given, and leaves out those whose node has renewed meanwhile.
 func (m *members) take(todo map[cluster.DutyID]cluster.Assignment, v cluster.View, now time.Duration) {
 	m.mu.Lock()
@@ -97,7 +108,9 @@ func (m *members) get(name string) member {
 	return member{renewed: m.began}
 }
 
-func (m member) lives(now time.Duration) bool { return !m.gone && now-m.renewed < leaseTime }
+func (m member) lives(now time.Duration) bool {
+	return !m.gone && now-max(m.renewed, m.heard) < leaseTime
+}
 
 // mayDo reports whether the node may still begin writes of a duty that was taken from it at some moment: until it has renewed without
 // the duty, for else it is refused, or its lease is over.

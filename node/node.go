@@ -91,7 +91,8 @@ type History interface {
 type Server struct {
 	Address, UUID, Version string
 	GTIDs                  bool
-	Names                  bool // rows come with the names of their columns
+	ID                     uint32 // server_id
+	Names                  bool   // rows come with the names of their columns
 }
 
 // A LogFile is one binary log.

@@ -61,6 +61,7 @@ func (n *Node) Report(ctx context.Context) status.Report {
 	for _, id := range sortedDuties(v) {
 		r.Duties = append(r.Duties, mergeDuty(id.String(), v.Duties[id].Assignment.Node, reports, reports[v.Leader]))
 	}
+	waitElsewhere(&r)
 	r.Problems = problems(r)
 	r.Healthy = len(r.Problems) == 0
 	return r
@@ -216,6 +217,9 @@ func (n *Node) reportSource(v cluster.View, name string) (out status.Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.State, out.Since, out.LastError, out.ErrorTime = s.state, s.since, s.err, s.errTime
+	if s.state == status.SourceElsewhere {
+		out.HeldBy = s.heldBy
+	}
 	out.Server = status.Server{Address: s.server.Address, UUID: s.server.UUID, Version: s.server.Version}
 	out.GTIDMode = "off"
 	if s.server.GTIDs {

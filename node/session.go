@@ -166,7 +166,9 @@ func (n *Node) renewed(ctx context.Context, r sessionRequest) (sessionAnswer, er
 	if err := x.members.renewed(r, n.View, n.cfg.Clock()); err != nil {
 		return sessionAnswer{}, err
 	}
-	if err := n.coord.Verify(ctx, x.term); err != nil {
+	err := n.coord.Verify(ctx, x.term)
+	x.members.waited(r, n.cfg.Clock())
+	if err != nil {
 		return sessionAnswer{}, err
 	}
 	return sessionAnswer{Term: x.term}, nil

@@ -45,6 +45,8 @@ type sourceRun struct {
 	caughtUp uint64 // catch-ups that have ended
 	kick     chan struct{}
 	watched  watched
+	custody  *custody
+	heldBy   string // host:port of another program, while the state says so
 
 	tables   map[string][]event.TableName // of the mappings, in the configuration of version tablesOf
 	tablesOf uint64
@@ -71,7 +73,7 @@ type session struct {
 func newSourceRun(n *Node, name string, c cluster.SourceConfig, term cluster.Term) *sourceRun {
 	return &sourceRun{n: n, name: name, cfg: c, term: term, log: n.log.With("source", name), since: time.Now(), state: status.SourceConnecting,
 		feeds: make(map[cluster.DutyID]*dutyFeed), held: make(map[cluster.DutyID]bool), last: make(map[cluster.DutyID]event.Position),
-		catchUps: make(map[cluster.DutyID]catchUp), kick: make(chan struct{}, 1)}
+		catchUps: make(map[cluster.DutyID]catchUp), kick: make(chan struct{}, 1), custody: newCustody()}
 }
 
 // run follows the source until ctx ends.
@@ -93,6 +95,12 @@ func (s *sourceRun) run(ctx context.Context) {
 	s.source = source
 	go s.watchFiles(ctx)
 	go s.watch(ctx)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keep(ctx)
+	}()
+	defer func() { <-kept }() // what it gives back is not read any more
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for ctx.Err() == nil {
 		err := s.follow(ctx)
@@ -135,6 +143,18 @@ func (s *sourceRun) enter(state status.SourceState, err error, lost bool) {
 	if err != nil {
 		s.err, s.errTime = err.Error(), time.Now()
 	}
+}
+
+// holder notes that the source is not ours: another program has it, or nobody yet.
+func (s *sourceRun) holder(who string) {
+	state := status.SourceConnecting
+	if who != "" {
+		state = status.SourceElsewhere
+	}
+	s.enter(state, nil, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heldBy = who
 }
 
 // stopped reports whether the source waits for a person.
@@ -202,6 +222,16 @@ func (s *sourceRun) follow(ctx context.Context) error {
 		}
 		return nil
 	}
+	kept, moved := s.custody.get()
+	if !kept.Ours {
+		s.holder(kept.Holder)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-moved:
+		}
+		return nil
+	}
 	server, err := s.source.Server(ctx, v.Sources[s.name].ServerUUID)
 	if err != nil {
 		return fmt.Errorf("ask server: %w", err)
@@ -209,7 +239,7 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	s.mu.Lock()
 	s.server = server
 	s.mu.Unlock()
-	if reopened, err := s.ensureEpoch(ctx, v, server); err != nil || reopened {
+	if reopened, err := s.ensureEpoch(ctx, v, server, kept.From); err != nil || reopened {
 		return err
 	}
 	starts, complete, err := s.starts(ctx, v, duties)
@@ -268,22 +298,31 @@ func wanted(duties map[cluster.DutyID][]event.TableName) func(event.TableName) b
 func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID][]event.TableName, epoch uint32) error {
 	for {
 		v, changed := s.n.coord.View()
-		if v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) {
+		kept, moved := s.custody.get()
+		if !kept.Ours || v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		case <-moved:
 		}
 	}
 }
 
-// ensureEpoch opens an epoch when the source has none for this server. It reports whether it did.
-func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Server) (bool, error) {
+// ensureEpoch opens an epoch when the source has none for this server, or another program has read it meanwhile. It reports whether it
+// did.
+func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Server, from *cluster.Elsewhere) (bool, error) {
 	have := v.Sources[s.name]
 	open := cluster.OpenEpoch{Source: s.name, Was: have.Epoch, AtLeast: event.EpochAt(time.Now()), ServerUUID: server.UUID}
 	switch {
+	case from != nil:
+		start, err := s.place(ctx, server, *from)
+		if err != nil {
+			return false, fmt.Errorf("go on at the cursor of another program: %w", err)
+		}
+		open.Start, open.Why = start, "another program has read it up to there"
 	case have.ServerUUID == "":
 		start, err := s.source.Resolve(ctx, "")
 		if err != nil {
@@ -312,6 +351,7 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 	if err := s.n.coord.Propose(ctx, s.term, open); err != nil {
 		return false, fmt.Errorf("open epoch: %w", err)
 	}
+	s.custody.adopted(from)
 	return true, nil
 }
 

@@ -73,8 +73,9 @@ type SourceState string
 const (
 	SourceConnecting SourceState = "connecting"
 	SourceStreaming  SourceState = "streaming"
-	SourceHeld       SourceState = "held"   // full ring: waits for its slowest reader
-	SourcePaused     SourceState = "paused" // by a person
+	SourceHeld       SourceState = "held"      // full ring: waits for its slowest reader
+	SourceElsewhere  SourceState = "elsewhere" // HeldBy reads it
+	SourcePaused     SourceState = "paused"    // by a person
 	SourceStopped    SourceState = "stopped"
 	SourceIdle       SourceState = "idle" // no duty needs it
 )
@@ -83,7 +84,8 @@ const (
 type Source struct {
 	Name      string      `json:"name"`
 	State     SourceState `json:"state"`
-	Since     time.Time   `json:"since,omitzero"` // of State
+	Since     time.Time   `json:"since,omitzero"`    // of State
+	HeldBy    string      `json:"held_by,omitempty"` // host:port of another program that reads the source
 	Stall     *Stall      `json:"stall,omitempty"`
 	LastError string      `json:"last_error,omitempty"`
 	ErrorTime time.Time   `json:"error_time,omitzero"`

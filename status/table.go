@@ -24,7 +24,11 @@ func (r Report) Table(w io.Writer) error {
 	if len(r.Sources) > 0 {
 		t := table{flexible: 5, header: []string{"SOURCE", "STATE", "SINCE", "LAG", "READ UP TO", "LAST ERROR"}}
 		for _, s := range r.Sources {
-			t.add(s.Name, string(s.State), ago(r.Time, s.Since), lag(s.LagSeconds, s.LagBytes), s.Newest, s.LastError)
+			state := string(s.State)
+			if s.HeldBy != "" {
+				state = "held by " + s.HeldBy
+			}
+			t.add(s.Name, state, ago(r.Time, s.Since), lag(s.LagSeconds, s.LagBytes), s.Newest, s.LastError)
 		}
 		out.WriteByte('\n')
 		t.print(&out)

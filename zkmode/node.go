@@ -59,6 +59,7 @@ type Config struct {
 	Address   string // host:port at which other nodes reach this one
 	Secret    []byte // the cluster's secret, 16 to 256 bytes; nil for what the folder has
 	ClusterID string // as Join gave it; "" for what the folder has
+	Canal     Canal  // what this node is among canal's servers; the zero Canal has nothing to do with them
 
 	// Refuses reports whether a node's port refuses connections, as that of a process that has ended does: its turn to lead is then
 	// over at once, and not when its session is. nil to wait for the session.

@@ -43,6 +43,9 @@ func (n *Node) session(ctx context.Context, lead Lead) error {
 	g.Go(func() error { return s.watch(ctx) })
 	g.Go(func() error { return n.follow(ctx, s) })
 	g.Go(func() error { return n.campaign(ctx, s, lead) })
+	if n.cfg.Canal != (Canal{}) {
+		g.Go(func() error { return n.register(ctx, s) })
+	}
 	return g.Wait()
 }
 
