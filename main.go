@@ -32,7 +32,7 @@ func main() {
 
 // program is what the command line works with.
 func program() cli.Program {
-	return cli.Program{Version: version, Run: run, Check: check, Token: token, Recover: recoverFolder}
+	return cli.Program{Version: version, Run: run, Check: check, Token: token, Recover: recoverFolder, Export: exportState, Import: importState}
 }
 
 // memoryLimit is what the garbage collector is told to stay below: the ring, four bulks of 4 MiB with their copies, and what

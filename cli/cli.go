@@ -37,6 +37,9 @@ type Program struct {
 	Token func(data string) (string, error)
 	// Recover looks at a data folder whose cluster has lost its majority; with yes it makes it that of a cluster of its own.
 	Recover func(data string, yes bool) (Remnant, error)
+	// Export reads the state of a stopped cluster, where the file says that it is; Import makes a new cluster with it.
+	Export func(ctx context.Context, file config.File) (Carried, error)
+	Import func(ctx context.Context, file config.File, data []byte) (Carried, error)
 	// Check tries everything that a file names.
 	Check func(ctx context.Context, file config.File) (Checked, error)
 }
@@ -94,6 +97,7 @@ const usage = `usage: canalgo -config FILE             run a node
   leave                                 hand over, leave the cluster and stop
   remove NODE                           take a node out that is gone for good
   recover [-data FOLDER] [-yes]         the majority's folders are gone: go on with this one, while it is stopped
+  state export|import STATE -config FILE   carry the state of a stopped cluster between Raft and ZooKeeper
   version                               print the version
 
 Flags of a node; they override [node] and [cluster] of the file:
@@ -160,7 +164,7 @@ func (i *invocation) commands() map[string]command {
 		"status": i.status, "check": i.check, "diff": i.diff, "apply": i.apply, "load": i.load, "verify": i.verify, "quarantine": i.quarantine,
 		"pause":   func(ctx context.Context, args []string) error { return i.pause(ctx, "pause", args) },
 		"resume":  func(ctx context.Context, args []string) error { return i.pause(ctx, "resume", args) },
-		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind, "recover": i.recover,
+		"version": i.version, "token": i.token, "leave": i.leave, "remove": i.remove, "rewind": i.rewind, "recover": i.recover, "state": i.state,
 	}
 }
 

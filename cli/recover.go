@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"canalgo/cluster"
 	"canalgo/config"
@@ -85,14 +84,5 @@ func (r Remnant) render(w io.Writer) {
 		}
 		fmt.Fprintf(w, "member %s at %s%s\n", s.ID, s.Address, note)
 	}
-	var lines []string
-	for id, d := range r.State.Duties {
-		if id.Kind == cluster.Stream {
-			lines = append(lines, fmt.Sprintf("position of %s: %s", id, d.Position))
-		}
-	}
-	slices.Sort(lines)
-	for _, line := range lines {
-		fmt.Fprintln(w, line)
-	}
+	printPositions(w, r.State)
 }

@@ -46,19 +46,8 @@ func (f nodeFlags) read(flags *flag.FlagSet) (Start, error) {
 	if *f.join != "" {
 		cluster.Join = strings.Split(*f.join, ",")
 	}
-	token := *f.token
-	if token == "" {
-		token = os.Getenv(tokenVariable)
-	}
-	if token != "" {
-		var v secret.Value
-		if err := v.UnmarshalText([]byte(token)); err != nil {
-			return start, wrongUse("-token: %s", err)
-		}
-		if !cluster.Token.IsZero() && !cluster.Token.Equal(v) {
-			start.File.Warnings = append(start.File.Warnings, "cluster.token: the file gives one and -token or $"+tokenVariable+" another; the file's does not count")
-		}
-		cluster.Token = v
+	if err := f.readToken(&start); err != nil {
+		return start, err
 	}
 	for _, section := range []config.Section{*node, *cluster} {
 		for _, err := range section.Validate() {
@@ -66,4 +55,24 @@ func (f nodeFlags) read(flags *flag.FlagSet) (Start, error) {
 		}
 	}
 	return start, nil
+}
+
+// readToken gives -token and the environment the last word on the token.
+func (f nodeFlags) readToken(start *Start) error {
+	cluster := &start.File.Cluster
+	token := *f.token
+	if token == "" {
+		token = os.Getenv(tokenVariable)
+	}
+	if token != "" {
+		var v secret.Value
+		if err := v.UnmarshalText([]byte(token)); err != nil {
+			return wrongUse("-token: %s", err)
+		}
+		if !cluster.Token.IsZero() && !cluster.Token.Equal(v) {
+			start.File.Warnings = append(start.File.Warnings, "cluster.token: the file gives one and -token or $"+tokenVariable+" another; the file's does not count")
+		}
+		cluster.Token = v
+	}
+	return nil
 }

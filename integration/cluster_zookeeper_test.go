@@ -252,3 +252,41 @@ func TestZooKeeperAnotherToken(t *testing.T) {
 	}
 	k.awaitReport("the cluster as before", func(r status.Report) bool { return harness.Whole(r, 3) })
 }
+
+// TestZooKeeperCarry carries a stopped cluster's state from ZooKeeper to Raft and back, while rows change: every row comes, each from
+// where it had stopped.
+func TestZooKeeperCarry(t *testing.T) {
+	k := newKeeper(t, "zcarry", oracle.WorkloadConfig{Truncates: true, Pace: 40 * time.Millisecond}, 4*time.Second, nil)
+	k.begin()
+	judge := k.sample()
+	stop := k.run(k.work.Run)
+	k.progress(500)
+	zookeeper := k.cluster
+	before, err := zookeeper.Status(context.Background())
+	k.must(err)
+	for _, n := range zookeeper.Nodes {
+		k.stopInOrder(n)
+	}
+	file := filepath.Join(t.TempDir(), "state")
+	first := zookeeper.Nodes[0]
+	k.at(first, 0, "state", "export", file, "-config", first.Config())
+
+	raft, err := harness.NewCluster(filepath.Join(t.TempDir(), "raft"), 3, k.sections(""))
+	k.must(err)
+	k.cluster, k.on = raft, raft // which is ended with the test, too
+	k.at(raft.Nodes[0], 0, "state", "import", file, "-config", raft.Nodes[0].Config())
+	k.begin()
+	k.progress(500)
+	after, err := raft.Status(context.Background())
+	k.must(err)
+	if len(after.Duties) != len(before.Duties) || after.ConfigVersion != before.ConfigVersion || after.Sources[0].Epoch != before.Sources[0].Epoch {
+		t.Errorf("%d duties, configuration %d, epoch %d; before %d, %d, %d", len(after.Duties), after.ConfigVersion, after.Sources[0].Epoch,
+			len(before.Duties), before.ConfigVersion, before.Sources[0].Epoch)
+	}
+	if out := k.at(first, 3, "state", "import", file, "-config", first.Config()); out != "" {
+		t.Errorf("imported over what is there: %s", out)
+	}
+	stop()
+	k.allEqual()
+	judge()
+}

@@ -118,10 +118,7 @@ var ErrToken = errors.New("the cluster in zookeeper has another token")
 
 // Join returns the id of the cluster that the ensemble has, and makes one when there is none. It waits for an ensemble that does not
 // answer. Its errors are those that waiting does not end.
-func Join(ctx context.Context, c Config) (string, error) { return join(ctx, c, cluster.State{}) }
-
-// join is Join with the state of a cluster that is made.
-func join(ctx context.Context, c Config, state cluster.State) (string, error) {
+func Join(ctx context.Context, c Config) (string, error) {
 	c = c.withDefaults()
 	s, err := connect(ctx, c)
 	if err != nil {
@@ -136,7 +133,7 @@ func join(ctx context.Context, c Config, state cluster.State) (string, error) {
 		case !errors.Is(err, zk.ErrNoNode):
 			return "", c.explain(err)
 		}
-		if err := c.make(ctx, s, state); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+		if err := c.make(ctx, s, cluster.State{}); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 			return "", c.explain(err)
 		}
 	}
@@ -154,7 +151,7 @@ func (c Config) known(found node) (string, error) {
 	return have.ID, nil
 }
 
-// make makes a cluster, whole or not at all.
+// make makes a cluster, whole or not at all; a state with a configuration is what it begins with.
 func (c Config) make(ctx context.Context, s *session, state cluster.State) error {
 	id, err := uuid.NewRandom()
 	if err != nil {
