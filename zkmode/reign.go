@@ -150,6 +150,9 @@ func (t *reign) expire(ctx context.Context) {
 	}
 }
 
+// parting is how long the election node of a term that is over stays, for what lead still has to write, before the next one leads.
+const parting = 500 * time.Millisecond
+
 // leadTerm leads in one term, until it is over and lead has returned.
 func (n *Node) leadTerm(ctx context.Context, s *session, turn candidate, lead Lead) error {
 	t := &reign{term: turn.term(), path: n.path(s, "election", turn.znode), session: s, clock: n.cfg.Clock, over: make(chan struct{}),
@@ -165,6 +168,7 @@ func (n *Node) leadTerm(ctx context.Context, s *session, turn candidate, lead Le
 	if err != nil {
 		return fmt.Errorf("catch up: %w", err)
 	}
+	living := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var background sync.WaitGroup
@@ -180,7 +184,9 @@ func (n *Node) leadTerm(ctx context.Context, s *session, turn candidate, lead Le
 	})
 	n.log.Info("elected", "term", t.term)
 	g, leading := errgroup.WithContext(ctx)
+	returned := make(chan struct{})
 	g.Go(func() error {
+		defer close(returned)
 		err := lead(leading, t.term)
 		if err != nil && !t.ended() && ctx.Err() == nil && !errors.Is(err, cluster.ErrNotLeader) {
 			return leadError{fmt.Errorf("lead in term %d: %w", t.term, err)}
@@ -203,6 +209,11 @@ func (n *Node) leadTerm(ctx context.Context, s *session, turn candidate, lead Le
 		t.end()
 		n.dethrone(t)
 		cancel()
+		select {
+		case <-returned:
+		case <-time.After(parting):
+		}
+		_ = s.remove(living, t.path) // else it goes with the session
 		return nil
 	})
 	err = g.Wait()
