@@ -216,8 +216,7 @@ func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping, ta
 	what := "mapping." + name + ": index " + m.Index()
 	indexer, ok := c.sinks[section.Sink].(interface {
 		node.Indexer
-		CountBefore(context.Context, string, event.Version) (int, error)
-		Mappings(context.Context, string) ([]byte, error)
+		CountBefore(context.Context, mapping.Own, event.Version) (int, error)
 	})
 	if !ok {
 		return
@@ -226,18 +225,22 @@ func (c *checker) index(ctx context.Context, name string, m *mapping.Mapping, ta
 	if err == nil && uuid != "" {
 		var mappings []byte
 		if mappings, err = indexer.Mappings(ctx, m.Index()); err == nil {
-			err = c.misfits(what, m, table, mappings)
+			err = errors.Join(c.misfits(what, m, table, mappings), m.CheckRelation(mappings))
 		}
 	}
 	switch {
 	case err != nil:
 		c.wrong(what, err)
 	case uuid == "":
+		if _, err := m.IndexBody(table); err != nil {
+			c.wrong(what, err)
+			return
+		}
 		c.ok(what, "will be created")
 	case section.Load == "":
 		c.ok(what, "is there")
 	default:
-		n, err := indexer.CountBefore(ctx, m.Index(), event.NewVersion(event.EpochAt(time.Now()), event.FirstCount))
+		n, err := indexer.CountBefore(ctx, m.Own(), event.NewVersion(event.EpochAt(time.Now()), event.FirstCount))
 		if err != nil {
 			c.wrong(what, err)
 			return

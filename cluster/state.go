@@ -165,7 +165,8 @@ type Quarantined struct {
 	ID       uint64         `json:"id"`
 	Duty     DutyID         `json:"duty"` // always the stream duty of the mapping
 	Index    string         `json:"index"`
-	Document string         `json:"document"` // its _id
+	Document string         `json:"document"`           // its _id
+	Routings []string       `json:"routings,omitempty"` // under which it may be, of a child
 	Version  event.Version  `json:"version"`  // of the write that was refused
 	Foreign  event.Version  `json:"foreign,omitempty"`
 	Delete   bool           `json:"delete,omitempty"` // the refused write was a delete

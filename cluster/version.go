@@ -20,6 +20,12 @@ func CommandVersion(cmd Command) uint8 {
 		if c.Where != "" {
 			return 2
 		}
+	case SetAside:
+		for _, q := range c.Entries {
+			if len(q.Routings) > 0 {
+				return 2
+			}
+		}
 	}
 	return 1
 }

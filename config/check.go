@@ -38,6 +38,7 @@ type finding struct {
 
 // A checker checks a File's sections, however they were read.
 type checker struct {
+	compiled map[string]*mapping.Mapping // those whose SQL can be read
 	file   *File
 	has    func(section ...string) bool // whether a section is there that could not be read
 	report func(finding)
@@ -109,6 +110,10 @@ func (c *checker) sql(name string, m Mapping) {
 	}
 	compiled, err := mapping.Compile(name, m.Config, source.Schema)
 	if err == nil {
+		if c.compiled == nil {
+			c.compiled = make(map[string]*mapping.Mapping)
+		}
+		c.compiled[name] = compiled
 		c.captured(name, m.Source, compiled.Tables())
 		return
 	}
@@ -184,18 +189,46 @@ func (c *checker) reference(key []string, name string, known []string) {
 	}
 }
 
-// sameDocuments refuses two mappings that can write the same document: each one's load would sweep away what the other wrote.
+// sameDocuments refuses two mappings that can write the same document: each one's load would sweep away what the other wrote. Those whose
+// documents have different relations in a join field know their own.
 func (c *checker) sameDocuments() {
 	names := slices.Sorted(maps.Keys(c.file.Mappings))
 	for i, name := range names {
 		for _, other := range names[:i] {
 			a, b := c.file.Mappings[other], c.file.Mappings[name]
-			if b.Index != "" && a.Index == b.Index && c.samePlace(a.Sink, b.Sink) {
-				c.wrong([]string{"mapping", name, "_index"}, "the mapping %q writes the index %q of the same destination too; give each its own", other, b.Index)
+			if b.Index == "" || a.Index != b.Index || !c.samePlace(a.Sink, b.Sink) {
+				continue
+			}
+			key, why := c.mixed(name, other)
+			if why != "" {
+				c.wrong(append([]string{"mapping", name}, key...), "%s", why)
 				break
 			}
 		}
 	}
+}
+
+// mixed says why two mappings that write one index could take each other's documents for their own, and which key of the first is wrong; "" when
+// they cannot.
+func (c *checker) mixed(name, other string) (key []string, why string) {
+	a, b := c.compiled[name], c.compiled[other]
+	if len(c.file.Mappings[name].Relations) == 0 || len(c.file.Mappings[other].Relations) == 0 {
+		return []string{"_index"}, fmt.Sprintf("the mapping %q writes the index %q of the same destination too; give each its own", other, c.file.Mappings[name].Index)
+	}
+	if a == nil || b == nil {
+		return nil, "" // said already
+	}
+	mine, its := a.Own(), b.Own()
+	switch {
+	case mine.Field != its.Field:
+		return []string{"relations"}, fmt.Sprintf("the mapping %q of the same index has the join field %q, this one %q; an index has one", other, its.Field, mine.Field)
+	case mine.Value == its.Value:
+		return []string{"relations", mine.Field, "name"}, fmt.Sprintf("the mapping %q of the same index writes documents of the relation %q too; give each its own", other, its.Value)
+	case strings.HasPrefix(a.IDText(), b.IDText()) && b.IDText() != "", strings.HasPrefix(b.IDText(), a.IDText()) && a.IDText() != "", a.IDText() == b.IDText():
+		return []string{"sql"}, fmt.Sprintf("its ids begin with %q, those of the mapping %q of the same index with %q: two of them could be one document; begin each with a word of its own, as in concat('%s-', ...)",
+			a.IDText(), other, b.IDText(), mine.Value)
+	}
+	return nil, ""
 }
 
 // sameServerID refuses two sources that would be one and the same replica of one server.

@@ -80,7 +80,7 @@ func TestDocumentHasEveryKey(t *testing.T) {
 		for _, line := range strings.Split(text, "\n") {
 			name, ok := strings.CutPrefix(line, "| `")
 			name, _, _ = strings.Cut(name, "`")
-			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && !slices.Contains(keys(s.section, ""), "fields."+name) && name != "type" {
+			if ok && !slices.Contains(keys(s.section, ""), name) && !slices.Contains(keys(s.section, ""), "tls."+name) && !slices.Contains(keys(s.section, ""), "fields."+name) && !slices.Contains(keys(s.section, ""), "relations."+name) && name != "type" {
 				t.Errorf("%s: %s is no key", s.document, name)
 			}
 		}
@@ -156,7 +156,7 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 		},
 		Mappings: map[string]config.Mapping{"orders": {
 			Source: orders.Source, Sink: orders.Sink,
-			Config: mapping.Config{SQL: orders.SQL, Index: orders.Index, Fields: map[string]mapping.FieldConfig{"price": {}}},
+			Config: mapping.Config{SQL: orders.SQL, Index: orders.Index, Relations: map[string]mapping.RelationConfig{"kind": {Name: "order"}}, Fields: map[string]mapping.FieldConfig{"price": {}}},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -24,11 +24,13 @@ import (
 )
 
 // A fixture is a folder of integration/fixtures: setup.sql is run in a schema of the folder's name before canalgo starts, change.sql while
-// it follows the mappings of mapping.toml, and want.json has what their indices hold then, one line a document.
+// it follows the mappings of mapping.toml, and want.json has what their indices hold then, one line a document. What index.json has, if it is
+// there, are the bodies of indices that are there before.
 type fixture struct {
 	name           string
 	setup, changes []string
 	mappings       string
+	indices        map[string]json.RawMessage
 }
 
 const fixtureFolder = "fixtures"
@@ -43,6 +45,10 @@ func TestFixtures(t *testing.T) {
 		r.must(r.db.Exec("DROP DATABASE IF EXISTS "+f.name, "CREATE DATABASE "+f.name))
 		t.Cleanup(func() { r.must(r.db.Exec("DROP DATABASE " + f.name)) })
 		r.must(r.db.Exec(append([]string{"USE " + f.name}, f.setup...)...))
+		for index, body := range f.indices {
+			r.must(r.es.CreateIndex(t.Context(), index, body))
+			r.must(r.es.CreateIndex(t.Context(), index+"_again", body))
+		}
 		stream += r.source(f.name, f.name) + f.sections("")
 		again += r.source(f.name, f.name) + f.sections("_again")
 	}
@@ -76,7 +82,13 @@ func readFixtures(t *testing.T) []fixture {
 		statements := func(file string) []string {
 			return strings.Split(strings.TrimSuffix(read(file), ";\n"), ";\n")
 		}
-		all = append(all, fixture{filepath.Base(dir), statements("setup.sql"), statements("change.sql"), read("mapping.toml")})
+		one := fixture{filepath.Base(dir), statements("setup.sql"), statements("change.sql"), read("mapping.toml"), nil}
+		if _, err := os.Stat(filepath.Join(dir, "index.json")); err == nil {
+			if err := json.Unmarshal([]byte(read("index.json")), &one.indices); err != nil {
+				t.Fatalf("%s: %v", dir, err)
+			}
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -131,20 +143,28 @@ func (r *rig) judge(t *testing.T, f fixture, streamAside, loadAside []cluster.Qu
 		t.Fatal(err)
 	}
 	var got, loaded []string
+	seen := make(map[string]bool)
 	for _, m := range file.Mappings {
-		for _, suffix := range []string{"", "_again"} {
-			t.Cleanup(func() {
-				if err := r.es.DeleteIndex(context.Background(), m.Index+suffix); err != nil {
-					t.Error(err)
-				}
-			})
+		if !seen[m.Index] {
+			seen[m.Index] = true
+			for _, suffix := range []string{"", "_again"} {
+				t.Cleanup(func() {
+					if err := r.es.DeleteIndex(context.Background(), m.Index+suffix); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			got = append(got, r.documents(t, m.Index, m.Index)...)
+			loaded = append(loaded, r.documents(t, m.Index+"_again", m.Index)...)
 		}
-		got = append(got, r.documents(t, m.Index, m.Index)...)
-		loaded = append(loaded, r.documents(t, m.Index+"_again", m.Index)...)
-		if len(m.Skips)+len(m.Fields) > 0 {
+		if m.ID != "" || len(m.Fields) > 0 {
 			continue // the documents are not the row
 		}
-		result, err := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name, Objects: m.ObjFields}.Compare(t.Context(), r.db, r.es)
+		pair := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name, Skips: m.Skips, Objects: m.ObjFields}
+		for field, relation := range m.Relations {
+			pair.Join.Field, pair.Join.Name, pair.Join.Parent = field, relation.Name, relation.Parent
+		}
+		result, err := pair.Compare(t.Context(), r.db, r.es)
 		if err == nil {
 			err = result.Err()
 		}

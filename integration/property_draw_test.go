@@ -22,6 +22,7 @@ type alias struct {
 type drawnMapping struct {
 	sql     string
 	objects map[string]string // objFields
+	child   bool              // of the parent that the column above names, in a join field
 }
 
 // settings are the options as a configuration file has them.
@@ -29,6 +30,9 @@ func (m drawnMapping) settings() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(m.objects)) {
 		fmt.Fprintf(&b, "objFields.%s = %q\n", name, m.objects[name])
+	}
+	if m.child {
+		b.WriteString("relations.kind = { name = \"child\", parent = \"above\" }\n")
 	}
 	return b.String()
 }
@@ -72,7 +76,16 @@ func (w *world) drawMapping(t *rapid.T) drawnMapping {
 		w.uses("composite id")
 		id = fmt.Sprintf("concat(%s.id, '-', %[1]s.k)", main.name)
 	}
+	child := pick("child", 4) == 0
+	if child {
+		w.uses("child")
+		id = fmt.Sprintf("concat('c-', %s)", strings.TrimSuffix(strings.TrimPrefix(id, "concat("), ")"))
+		where = append(where, main.name+".up is not null")
+	}
 	fields := []string{id + " as _id"}
+	if child {
+		fields = append(fields, main.name+".up as above")
+	}
 	objects := make(map[string]string)
 	for i := range 1 + pick("fields", 5) {
 		field := w.drawField(pick, aliases[pick("of", len(aliases))])
@@ -101,7 +114,7 @@ func (w *world) drawMapping(t *rapid.T) drawnMapping {
 			sql = strings.ReplaceAll(sql, word, strings.ToUpper(word))
 		}
 	}
-	return drawnMapping{sql, objects}
+	return drawnMapping{sql, objects, child}
 }
 
 // drawJoin adds a table, or a sub-query, to FROM such that each row of the first table stays one row: it is joined by its whole key, or

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -132,6 +133,14 @@ func (w *world) play(ctx context.Context, r *rig) (rows int, err error) {
 	for i, m := range w.mappings {
 		sections += r.mapping(w.index(i), "initial", m.sql) + m.settings()
 	}
+	for i, m := range w.mappings {
+		if m.child {
+			err := r.es.CreateIndex(ctx, w.index(i), json.RawMessage(`{"settings":{"number_of_shards":3,"number_of_replicas":0},"mappings":{"properties":{"kind":{"type":"join","relations":{"parent":"child"}}}}}`))
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
 	node, err := harness.New(r.t.TempDir(), sections)
 	if err != nil {
 		return 0, err
@@ -179,7 +188,11 @@ func (w *world) compare(ctx context.Context, r *rig, node *harness.Node) (rows i
 		return 0, fmt.Errorf("%w\n%s", err, node.LogTail(40))
 	}
 	for i, m := range w.mappings {
-		result, err := oracle.Pair{SQL: m.sql, Index: w.index(i), Objects: m.objects}.Compare(ctx, r.db, r.es)
+		pair := oracle.Pair{SQL: m.sql, Index: w.index(i), Objects: m.objects}
+		if m.child {
+			pair.Join.Field, pair.Join.Name, pair.Join.Parent = "kind", "child", "above"
+		}
+		result, err := pair.Compare(ctx, r.db, r.es)
 		if err == nil {
 			err = result.Err()
 		}

@@ -193,7 +193,9 @@ func (p *pages) collect(ctx context.Context, query func(key []string, limit int)
 			found++
 			last = key.Literals
 			if err == nil { // else such a row has no document: an empty or too long id
-				p.keys[key.ID] = key
+				if _, known := p.keys[key.ID]; !known {
+					p.keys[key.ID] = key
+				}
 			}
 			return nil
 		})
@@ -233,6 +235,12 @@ func (w *work) documents(ctx context.Context, keys map[string]mapping.Key, versi
 	list := make([][]string, 0, len(keys))
 	for _, key := range keys {
 		list = append(list, key.Literals)
+	}
+	if routes := w.rule.Routes(list); routes != "" {
+		err := w.session.Query(ctx, routes, nil, func(values []any) error { return w.rule.RouteOf(w.anchor, values, keys) })
+		if err != nil {
+			return fmt.Errorf("find the parents of %d documents: %w", len(keys), err)
+		}
 	}
 	var result *event.Table
 	var rows [][]any

@@ -19,6 +19,8 @@ type binding struct {
 	id      []idPart
 	where   condition // nil without
 	columns []int     // what all of these read, ascending
+	// relation is what the documents are in the index's join field, nil without.
+	relation *boundRelation
 }
 
 // A field is one name of the document.
@@ -94,12 +96,18 @@ func (b *binder) bind() (*binding, error) {
 		return nil, err
 	}
 	out := &binding{table: b.table}
+	var parent []idPart
 	for _, it := range items {
 		if it.name == b.m.id {
 			if out.id, err = b.idParts(it); err != nil {
 				return nil, err
 			}
 			continue
+		}
+		if b.m.relation != nil && it.name == b.m.relation.parent {
+			if parent, err = b.idParts(it); err != nil {
+				return nil, err
+			}
 		}
 		if b.m.skips[it.name] {
 			continue
@@ -114,6 +122,9 @@ func (b *binder) bind() (*binding, error) {
 		return nil, b.stop(fmt.Sprintf("the select list gives no document id: %s has no column %q", b.table.Name, b.m.id), b.keyExample())
 	}
 	if err := b.checkNames(out.fields); err != nil {
+		return nil, err
+	}
+	if err := b.bindRelation(out, parent); err != nil {
 		return nil, err
 	}
 	if b.m.where != nil {
@@ -172,7 +183,7 @@ func (b *binder) expand() ([]item, error) {
 			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
 		}
 	}
-	if key, reason := b.m.badField(seen); reason != "" {
+	if key, reason := b.m.badSetting(seen); reason != "" {
 		return nil, b.stop(key+": "+reason, "take it out")
 	}
 	return items, nil
@@ -257,6 +268,9 @@ func (b *binder) checkNames(fields []field) error {
 	names := map[string]bool{}
 	for _, f := range fields {
 		names[f.name] = true
+	}
+	if r := b.m.relation; r != nil {
+		names[r.field] = true
 	}
 	for _, f := range fields {
 		for i := range len(f.name) {

@@ -1,6 +1,10 @@
 package mapping
 
-import "canalgo/event"
+import (
+	"slices"
+
+	"canalgo/event"
+)
 
 // Op says what a Change does to its document.
 type Op uint8
@@ -12,11 +16,41 @@ const (
 	Clear                // every document of the mapping below the change's version goes (TRUNCATE, DROP)
 )
 
+// Own says which documents are a mapping's: all of an index, or those that have Value in Field.
+type Own struct {
+	Index        string
+	Field, Value string // "" for all
+}
+
+// After returns the change with all that one before it, of the same document, has to leave.
+func (c Change) After(before Change) Change {
+	if before.Routing == c.Routing && len(before.Left) == 0 {
+		return c
+	}
+	return c.leaves(append(before.Left[:len(before.Left):len(before.Left)], before.Routing))
+}
+
+// leaves returns the change with more routings under which its document may be.
+func (c Change) leaves(routings []string) Change {
+	left := c.Left[:len(c.Left):len(c.Left)]
+	for _, r := range routings {
+		if r != "" && r != c.Routing && !slices.Contains(left, r) {
+			left = append(left, r)
+		}
+	}
+	c.Left = left
+	return c
+}
+
 // A Change is one operation on one document of the destination. Its version makes repeats and stragglers harmless.
 type Change struct {
-	Op      Op
-	Index   string
-	ID      string // the document's id; "" for Clear
+	Op    Op
+	Index string
+	ID    string // the document's id; "" for Clear
+	// Routing is where the document is, beside its id: its parent's id, "" when the id says it. Left are others under which the document
+	// may be until this change, and is not behind it: a destination keeps one document for each.
+	Routing string
+	Left    []string
 	Version event.Version
 	Body    []byte     // JSON object of a Write; shares memory with other changes of the same Map call
 	Row     *event.Row // where it comes from

@@ -33,6 +33,7 @@ type Mapping struct {
 	// settings are those of fields, by name.
 	settings map[string]FieldConfig
 	objects  map[string]*objField // by name
+	relation *relation            // nil without
 	called   string               // the name by which the SQL calls the table's columns
 	etl      *etlCondition        // of a load of a part, nil without
 	loadRows int                  // of a load at once, 0 without
@@ -78,7 +79,7 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		return nil, errors.Join(errs...)
 	}
 	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
-		objects: map[string]*objField{}, loadRows: cfg.CommitBatch, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
+		objects: map[string]*objField{}, relation: relationOf(cfg), loadRows: cfg.CommitBatch, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for name, said := range cfg.ObjFields {
 		m.objects[name], _ = parseObjField(said) // Validate has looked at it
 	}
@@ -318,7 +319,7 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 			m.items = append(m.items, it)
 			continue
 		}
-		if seen[it.name] || len(it.parts) > 1 && it.name != m.id {
+		if seen[it.name] || len(it.parts) > 1 && it.name != m.id && !m.skipsParent(it.name) {
 			return errNotPlain
 		}
 		seen[it.name] = true
@@ -346,7 +347,7 @@ func (m *Mapping) checkSkips(seen map[string]bool, wildcard bool) error {
 			return &configError{mapping: m.name, err: errors.New("skips: " + skip + " is not a name in the select list")}
 		}
 	}
-	if key, reason := m.badField(seen); reason != "" {
+	if key, reason := m.badSetting(seen); reason != "" {
 		return &configError{mapping: m.name, err: errors.New(key + ": " + reason)}
 	}
 	return nil

@@ -17,6 +17,8 @@ type Config struct {
 	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
 	// ObjFields says which texts become arrays or objects, by their names in the document: "array:SEPARATOR" or "object".
 	ObjFields map[string]string `toml:"objFields,omitempty" json:"objFields,omitempty"`
+	// Relations is the join field of a document, by its name: one, of which the document is a parent, or a child.
+	Relations map[string]RelationConfig `toml:"relations,omitempty" json:"relations,omitempty"`
 	// EtlCondition says which rows a load of a part takes: "where a.created >= {}", each {} a parameter of the load.
 	EtlCondition string `toml:"etlCondition,omitempty" json:"etlCondition,omitempty"`
 	// CommitBatch is how many rows a load reads and writes at once; 0 leaves it to the load.
@@ -81,7 +83,7 @@ func (c Config) Validate() []error {
 			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
 		}
 	}
-	return slices.Concat(errs, c.validateFields(), c.validateObjFields())
+	return slices.Concat(errs, c.validateFields(), c.validateObjFields(), c.validateRelations())
 }
 
 // badIndexName says why Elasticsearch would refuse an index of that name, or "".

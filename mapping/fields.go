@@ -67,7 +67,14 @@ func settingKey(group, name string) string {
 	return group + "." + strconv.Quote(name)
 }
 
-// badField finds settings of a field that the documents do not have: their key, and what is wrong.
+// badSetting finds settings of names that the documents do not have: their key, and what is wrong.
+func (m *Mapping) badSetting(selected map[string]bool) (key, reason string) {
+	if key, reason = m.badField(selected); reason == "" {
+		key, reason = m.badRelation(selected)
+	}
+	return key, reason
+}
+
 func (m *Mapping) badField(selected map[string]bool) (key, reason string) {
 	bad := func(key, name string) (string, string) {
 		switch {

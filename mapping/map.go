@@ -70,7 +70,8 @@ type writer struct {
 	ids     []byte
 	ends    []int // where each change's id ends in ids
 	scratch []byte
-	bytes   int // of all bodies
+	leaves  string // the routing that the document of the next write had until now
+	bytes   int    // of all bodies
 	bodies  int
 	changed changed
 }
@@ -91,6 +92,8 @@ func (w *writer) row(b *binding, r *event.Row) error {
 		matched, err := b.matches(r.After)
 		if had && err == nil && !(matched && w.sameID(b, r)) {
 			w.delete(b, r)
+		} else if had && b.relation != nil {
+			w.leaves, _ = b.relation.routing(r.Before) // without a parent it was nowhere
 		}
 		if matched || err != nil {
 			w.write(b, r, err)
@@ -120,8 +123,12 @@ func (w *writer) delete(b *binding, r *event.Row) {
 	if err != nil || checkID(id[len(w.ids):]) != nil {
 		return
 	}
+	routing, err := b.relation.routing(r.Before)
+	if err != nil {
+		return
+	}
 	w.ids = id
-	w.add(Change{Op: Delete, Index: w.m.index, Version: r.Version, Row: r}, nil)
+	w.add(Change{Op: Delete, Index: w.m.index, Routing: routing, Version: r.Version, Row: r}, nil)
 }
 
 // write adds the Write of a row's new document, or the reason why there is none.
@@ -138,14 +145,20 @@ func (w *writer) write(b *binding, r *event.Row, why error) {
 		w.ids = id
 	}
 	c := Change{Op: Write, Index: w.m.index, Version: r.Version, Row: r}
+	routing, err := b.relation.routing(r.After)
+	c.Routing, why = routing, errors.Join(why, err)
 	if why == nil {
-		c.Body, why = w.body(b, r.After)
+		c.Body, why = w.body(b, r.After, routing)
 	}
+	if w.leaves != "" && w.leaves != routing {
+		c.Left = []string{w.leaves}
+	}
+	w.leaves = ""
 	w.add(c, why)
 }
 
 // body encodes a document into the present chunk.
-func (w *writer) body(b *binding, row []any) ([]byte, error) {
+func (w *writer) body(b *binding, row []any, routing string) ([]byte, error) {
 	if cap(w.free) == 0 {
 		mean := int(w.m.bodySize.Load())
 		if w.bodies > 0 {
@@ -153,7 +166,7 @@ func (w *writer) body(b *binding, row []any) ([]byte, error) {
 		}
 		w.free = make([]byte, 0, max(512, (w.rows-w.bodies)*(mean+mean/8)))
 	}
-	body, err := b.appendBody(w.free, row, &w.changed)
+	body, err := b.appendBody(w.free, row, routing, &w.changed)
 	if err != nil {
 		return nil, err
 	}

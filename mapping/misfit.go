@@ -27,6 +27,7 @@ type indexField struct {
 	Ignore     any                   `json:"ignore_malformed"` // true or "true"
 	Enabled    *bool                 `json:"enabled"`
 	Properties map[string]indexField `json:"properties"`
+	Relations  map[string]any        `json:"relations"` // of a join field: parent to a child, or a list of them
 }
 
 // Misfits compares the documents with an index that exists: mappings is its {"dynamic": ..., "properties": {...}}.
@@ -48,6 +49,18 @@ func (m *Mapping) Misfits(t *event.Table, mappings []byte) ([]Misfit, error) {
 		}
 	}
 	return all, nil
+}
+
+// fieldOf returns what an index's mappings say of a field; the zero value when they do not name it.
+func fieldOf(mappings []byte, name string) (indexField, error) {
+	var in indexField
+	if err := json.Unmarshal(mappings, &in); err != nil {
+		return in, fmt.Errorf("the index's mappings: %w", err)
+	}
+	for part := range strings.SplitSeq(name, ".") {
+		in = in.Properties[part]
+	}
+	return in, nil
 }
 
 // misfit says why the field of that name below an object does not take what is written, or nil. strict is what the object inherits.

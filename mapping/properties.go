@@ -16,6 +16,10 @@ func (m *Mapping) IndexBody(t *event.Table) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r := m.relation; r != nil {
+		return nil, &event.StopError{Reason: fmt.Sprintf("mapping %s: relations: there is no index %s, and which relations it has no mapping says", m.name, m.index),
+			Fix: "create it with its fields, of them " + r.example()}
+	}
 	return json.RawMessage(fmt.Sprintf(`{"mappings":{"properties":%s}}`, properties(b.fields))), nil
 }
 

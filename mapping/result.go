@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"canalgo/event"
+	"canalgo/sqltext"
 )
 
 // KeyColumns returns the columns of the anchor's definition that make the id, for Result and Key.
@@ -40,6 +41,44 @@ func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table
 	return t, nil
 }
 
+// Routes is the SELECT that tells, for some keys, of which parents their rows are children now, as rows for RouteOf; "" when the documents have
+// no parents.
+func (r *Rule) Routes(keys [][]string) string {
+	if r.parent == nil {
+		return ""
+	}
+	list := r.keyExprs()
+	for _, p := range r.parent {
+		if !p.isText {
+			list = append(list, exprs(r.anchor.name, []string{p.column.name})...)
+		}
+	}
+	return "SELECT DISTINCT " + strings.Join(list, ", ") + r.from([]link{{}}) + " WHERE " + sqltext.In(r.keyExprs(), keys)
+}
+
+// RouteOf adds to the keys, by document id, what a row of Routes tells.
+func (r *Rule) RouteOf(anchor *event.Table, values []any, keys map[string]Key) error {
+	b, err := r.bound(r.anchor, anchor)
+	if err != nil {
+		return err
+	}
+	image := make([]any, len(anchor.Columns))
+	for i, k := range b.columns {
+		image[k] = values[i]
+	}
+	rest := values[len(b.columns):]
+	for _, p := range b.parent.parent {
+		if p.column >= 0 {
+			image[p.column], rest = rest[0], rest[1:]
+		}
+	}
+	key, err := b.key(image)
+	if known, ok := keys[key.ID]; ok && err == nil {
+		keys[key.ID] = known.at(key.routings...)
+	}
+	return nil
+}
+
 // KeyOf returns the key that the values of the key's columns make. When they make no id, the error comes with the literals.
 func (r *Rule) KeyOf(anchor *event.Table, values []any) (Key, error) {
 	b, err := r.bound(r.anchor, anchor)
@@ -66,6 +105,7 @@ func (b *binder) bindResult() (*binding, error) {
 	out := &binding{table: b.table}
 	r := b.m.rule
 	end := len(b.table.Columns) - len(r.key)
+	var parent []idPart
 	seen, skipped := map[string]bool{}, map[string]bool{}
 	for i := range b.table.Columns[:end] {
 		c := &b.table.Columns[i]
@@ -74,6 +114,9 @@ func (b *binder) bindResult() (*binding, error) {
 			return nil, b.stop(fmt.Sprintf("the select list gives %q twice", it.name), "give one of them an alias")
 		}
 		seen[it.name] = true
+		if b.m.relation != nil && it.name == b.m.relation.parent {
+			parent = []idPart{{column: i, form: formOf(c), name: c.Name}}
+		}
 		if b.m.skips[it.name] {
 			skipped[it.name] = true
 			continue
@@ -89,7 +132,7 @@ func (b *binder) bindResult() (*binding, error) {
 			return nil, b.stop(fmt.Sprintf("skips: the select list gives no %q", skip), "take it out of skips")
 		}
 	}
-	if key, reason := b.m.badField(seen); reason != "" {
+	if key, reason := b.m.badSetting(seen); reason != "" {
 		return nil, b.stop(key+": "+reason, "take it out")
 	}
 	for _, p := range r.id {
@@ -107,7 +150,10 @@ func (b *binder) bindResult() (*binding, error) {
 	for i := range b.table.Columns {
 		out.columns = append(out.columns, i)
 	}
-	return out, b.checkNames(out.fields)
+	if err := b.checkNames(out.fields); err != nil {
+		return nil, err
+	}
+	return out, b.bindRelation(out, parent)
 }
 
 // Rendered turns the server's answer for some keys into changes at a version: the documents that it gives, and deletes of those
@@ -122,8 +168,9 @@ func (r *Rule) Rendered(t *event.Table, rows [][]any, keys map[string]Key, versi
 		return nil, err
 	}
 	given := make(map[string]bool, len(changes))
-	for _, c := range changes {
+	for i, c := range changes {
 		given[c.ID] = true
+		changes[i] = c.leaves(keys[c.ID].routings)
 	}
 	for id, key := range keys {
 		if given[id] {
@@ -133,8 +180,14 @@ func (r *Rule) Rendered(t *event.Table, rows [][]any, keys map[string]Key, versi
 		for i, k := range t.Key {
 			image[k] = key.values[i]
 		}
-		changes = append(changes, Change{Op: Delete, Index: r.mapping.index, ID: id, Version: version,
-			Row: &event.Row{Table: t, Op: event.Delete, Version: version, Before: image}})
+		c := Change{Op: Delete, Index: r.mapping.index, ID: id, Version: version, Row: &event.Row{Table: t, Op: event.Delete, Version: version, Before: image}}
+		if r.parent != nil {
+			if len(key.routings) == 0 {
+				continue // it never had a place
+			}
+			c.Routing = key.routings[0]
+		}
+		changes = append(changes, c.leaves(key.routings))
 	}
 	return changes, nil
 }

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ type Rule struct {
 	anchor   *element
 	id       []part   // of the anchor's columns
 	key      []string // the anchor's columns in the id, each once
+	parent   []part   // of the anchor's columns, what makes the id of a child's parent; nil for others
 	items    []item   // of the select list, but the id; one without a name for *
 	template string   // the SELECT, with marks where a restriction stands
 
@@ -76,6 +78,9 @@ func (m *Mapping) compileRule(stmt *ast.SelectStmt, defaultSchema string) (*Rule
 		return nil, err
 	}
 	if err := r.compileNames(fields, m.id); err != nil {
+		return nil, err
+	}
+	if err := r.compileParent(fields); err != nil {
 		return nil, err
 	}
 	if aggregates(stmt) && stmt.GroupBy == nil {
@@ -241,26 +246,36 @@ func (r *Rule) compileID(fields []*ast.SelectField, id string) ([]*ast.SelectFie
 	}
 	field := fields[i]
 	const why = "the id must be a column, or concat of columns and text, of one table of FROM, so that the documents of a row that is gone are known"
+	var err error
+	if r.id, err = r.idOf(field, "id", why); err != nil {
+		return nil, err
+	}
+	for _, p := range r.id {
+		if !p.isText && !slices.ContainsFunc(r.key, func(k string) bool { return strings.EqualFold(k, p.column.name) }) {
+			r.key = append(r.key, p.column.name)
+		}
+	}
+	return slices.Delete(slices.Clone(fields), i, i+1), nil
+}
+
+// idOf reads an entry of the select list that is an id: of the anchor's columns, whichever table that is.
+func (r *Rule) idOf(field *ast.SelectField, what, why string) (parts []part, err error) {
 	add := func(e ast.ExprNode) error {
 		column, ok := unparen(e).(*ast.ColumnNameExpr)
 		if !ok {
-			return r.src.errorAt(field.Offset, "%s as the document's id: %s", describe(e), why)
+			return r.src.errorAt(field.Offset, "%s as the document's %s: %s", describe(e), what, why)
 		}
 		owner, err := r.owner(column)
 		switch {
 		case err != nil:
 			return err
 		case owner.inner != nil:
-			return r.src.errorAt(field.Offset, "the id is a column of the sub-query %s: %s", owner.name, why)
+			return r.src.errorAt(field.Offset, "the %s is a column of the sub-query %s: %s", what, owner.name, why)
 		case r.anchor != nil && r.anchor != owner:
-			return r.src.errorAt(field.Offset, "the id has columns of %s and of %s: %s", r.anchor.name, owner.name, why)
+			return r.src.errorAt(field.Offset, "the %s has columns of %s and of %s: %s", what, r.anchor.name, owner.name, why)
 		}
 		r.anchor = owner
-		name := column.Name.Name.O
-		r.id = append(r.id, part{column: columnRef{name, field.Offset}})
-		if !slices.ContainsFunc(r.key, func(k string) bool { return strings.EqualFold(k, name) }) {
-			r.key = append(r.key, name)
-		}
+		parts = append(parts, part{column: columnRef{column.Name.Name.O, field.Offset}})
 		return nil
 	}
 	expr := unparen(field.Expr)
@@ -268,18 +283,33 @@ func (r *Rule) compileID(fields []*ast.SelectField, id string) ([]*ast.SelectFie
 		for _, arg := range f.Args {
 			c, literal, err := scope{}.constant(unparen(arg))
 			if err == nil && literal && (c.kind == textConstant || c.kind == numberConstant) {
-				r.id = append(r.id, part{text: c.text, isText: true})
+				parts = append(parts, part{text: c.text, isText: true})
 			} else if err := add(arg); err != nil {
 				return nil, err
 			}
 		}
-		if r.anchor == nil {
-			return nil, r.src.errorAt(field.Offset, "the id has no column: %s", why)
+		if !slices.ContainsFunc(parts, func(p part) bool { return !p.isText }) {
+			return nil, r.src.errorAt(field.Offset, "the %s has no column: %s", what, why)
 		}
 	} else if err := add(expr); err != nil {
 		return nil, err
 	}
-	return slices.Delete(slices.Clone(fields), i, i+1), nil
+	return parts, nil
+}
+
+// compileParent finds what makes the id of a child's parent: where a document was whose row is gone must be known from the row alone.
+func (r *Rule) compileParent(fields []*ast.SelectField) (err error) {
+	relation := r.mapping.relation
+	if relation == nil || relation.parent == "" {
+		return nil
+	}
+	for _, f := range fields {
+		if f.WildCard == nil && nameOf(f) == relation.parent {
+			r.parent, err = r.idOf(f, "parent", "it must be a column, or concat of columns and text, of the table that makes the id, so that it is known where the document of a row that is gone was")
+			return err
+		}
+	}
+	return &configError{mapping: r.src.mapping, err: fmt.Errorf("%s.parent: %s is not a name in the select list", settingKey("relations", relation.field), relation.parent)}
 }
 
 // nameOf is the name that an entry of the select list has in the document; "" when MySQL would make one up.

@@ -15,6 +15,18 @@ type Key struct {
 	ID       string
 	Literals []string // of the columns of the anchor that make the id
 	values   []any
+	// routings are where the document of a child was or is, as far as rows say it: none for others, and where it has no parent.
+	routings []string
+}
+
+// at returns the key with one more place where its document was or is.
+func (k Key) at(routings ...string) Key {
+	for _, r := range routings {
+		if r != "" && !slices.Contains(k.routings, r) {
+			k.routings = append(k.routings[:len(k.routings):len(k.routings)], r)
+		}
+	}
+	return k
 }
 
 // Touched is which documents rows touch: those of the anchor's own rows by their keys, and by columns of other tables' rows those
@@ -87,7 +99,8 @@ type boundElement struct {
 	table   *event.Table
 	columns []int // the key's, of the anchor; else those that lead to it
 	id      []idPart
-	reads   []int // what of it the SQL names
+	parent  *boundRelation // of the anchor, nil where it has no parent
+	reads   []int          // what of it the SQL names
 }
 
 func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
@@ -110,8 +123,14 @@ func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
 	}
 	if e == r.anchor {
 		var err error
-		if b.id, err = r.idParts(t); err != nil {
+		if b.id, err = r.idParts(t, r.id); err != nil {
 			return nil, err
+		}
+		if r.parent != nil {
+			b.parent = &boundRelation{}
+			if b.parent.parent, err = r.idParts(t, r.parent); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i, c := range t.Columns {
@@ -134,10 +153,10 @@ func (r *Rule) column(t *event.Table, name string) (int, error) {
 	return k, nil
 }
 
-// idParts says how the id is made of the anchor's columns.
-func (r *Rule) idParts(t *event.Table) ([]idPart, error) {
+// idParts says how an id is made of the anchor's columns.
+func (r *Rule) idParts(t *event.Table, parts []part) ([]idPart, error) {
 	var out []idPart
-	for _, p := range r.id {
+	for _, p := range parts {
 		if p.isText {
 			out = append(out, idPart{text: p.text, column: -1})
 			continue
@@ -181,7 +200,7 @@ func (r *Rule) touchKeys(b *boundElement, row *event.Row, t *Touched) {
 	}
 	if row.Before != nil {
 		if key, err := b.key(row.Before); err == nil { // else it had no document
-			t.Keys[key.ID] = key
+			t.Keys[key.ID] = key.at(t.Keys[key.ID].routings...)
 		}
 	}
 	if row.After == nil {
@@ -189,7 +208,7 @@ func (r *Rule) touchKeys(b *boundElement, row *event.Row, t *Touched) {
 	}
 	key, err := b.key(row.After)
 	if err == nil {
-		t.Keys[key.ID] = key
+		t.Keys[key.ID] = key.at(t.Keys[key.ID].routings...)
 		return
 	}
 	bad := Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, row.After), Version: row.Version, Row: row, Err: err}
@@ -221,6 +240,9 @@ func (b *boundElement) key(image []any) (Key, error) {
 		err = checkID(id)
 	}
 	k.ID = string(id)
+	if routing, err := b.parent.routing(image); err == nil { // else it had no document
+		k = k.at(routing)
+	}
 	return k, err
 }
 

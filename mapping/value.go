@@ -61,9 +61,9 @@ func formOf(c *event.Column) form {
 	return textForm
 }
 
-// appendBody appends the document of an image.
-func (b *binding) appendBody(dst []byte, row []any, count *changed) (body []byte, err error) {
-	if len(b.fields) == 0 {
+// appendBody appends the document of an image; routing is its parent's id.
+func (b *binding) appendBody(dst []byte, row []any, routing string, count *changed) (body []byte, err error) {
+	if len(b.fields) == 0 && b.relation == nil {
 		return append(dst, "{}"...), nil
 	}
 	for i := range b.fields {
@@ -71,6 +71,11 @@ func (b *binding) appendBody(dst []byte, row []any, count *changed) (body []byte
 		dst = append(dst, f.prefix...)
 		if dst, err = f.append(dst, row[f.column], count); err != nil {
 			return nil, fmt.Errorf("column %s: %w", f.source.Name, err)
+		}
+	}
+	if b.relation != nil {
+		if dst, err = b.relation.append(dst, routing); err != nil {
+			return nil, err
 		}
 	}
 	return append(dst, '}'), nil

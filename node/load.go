@@ -182,7 +182,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Own: m.Own(), Begin: n.begin,
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

@@ -127,6 +127,9 @@ type Mapping interface {
 	// Rule is what the source's server is asked for, nil when documents are made of single rows; then Renderer is not called.
 	Rule() *mapping.Rule
 	Index() string
+	// Own says which documents of the index are the mapping's, CheckRelation whether the mappings of one that exists have what they are.
+	Own() mapping.Own
+	CheckRelation(mappings []byte) error
 	// Called is how the SQL calls the table of Table, LoadRows how many rows a load reads at once, 0 for as many as are best.
 	Called() string
 	LoadRows() int
@@ -155,6 +158,8 @@ type Indexer interface {
 	// IndexUUID returns the index's UUID, "" when there is none.
 	IndexUUID(ctx context.Context, index string) (string, error)
 	CreateIndex(ctx context.Context, index string, body []byte) (uuid string, err error)
+	// Mappings returns the mappings of an index that exists, {"properties": {...}}.
+	Mappings(ctx context.Context, index string) ([]byte, error)
 }
 
 // Parts makes the real things of a configuration.

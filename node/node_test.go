@@ -264,6 +264,8 @@ func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMe
 func (rule) Nulled() uint64                                  { return 0 }
 func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
+func (rule) Own() mapping.Own                                 { return mapping.Own{Index: "i"} }
+func (rule) CheckRelation([]byte) error                       { return nil }
 func (rule) Called() string                                  { return "" }
 func (rule) LoadRows() int                                   { return 0 }
 
@@ -321,7 +323,7 @@ func (d destination) Ping(context.Context) (string, error) {
 	return "7", nil
 }
 
-func (d destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
+func (d destination) Clear(_ context.Context, _ mapping.Own, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out sink.Cleared
@@ -358,6 +360,7 @@ func (d destination) IndexUUID(ctx context.Context, _ string) (string, error) {
 	return d.index, nil
 }
 
+func (d destination) Mappings(context.Context, string) ([]byte, error) { return []byte("{}"), nil }
 func (d destination) CreateIndex(context.Context, string, []byte) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

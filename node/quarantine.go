@@ -115,7 +115,7 @@ func parts(entries []cluster.Quarantined) func(yield func([]cluster.Quarantined)
 	return func(yield func([]cluster.Quarantined) bool) {
 		start, size := 0, 0
 		for i, e := range entries {
-			size += 512 + len(e.Document) + len(e.Reason) + len(strings.Join(e.Key, "")) + len(e.Position.GTIDs)
+			size += 512 + len(e.Document) + len(e.Reason) + len(strings.Join(e.Key, "")) + len(strings.Join(e.Routings, "")) + len(e.Position.GTIDs)
 			if size > room && i > start {
 				if !yield(entries[start:i]) {
 					return
@@ -201,7 +201,7 @@ func (k *keeper) Cleared(ctx context.Context, before event.Version) error {
 func (k *keeper) SetAside(ctx context.Context, refusals []sink.Refusal) error {
 	entries := make([]cluster.Quarantined, len(refusals))
 	for i, f := range refusals {
-		entries[i] = cluster.Quarantined{Duty: k.stream, Index: f.Index, Document: f.Document, Version: f.Version, Foreign: f.Foreign,
+		entries[i] = cluster.Quarantined{Duty: k.stream, Index: f.Index, Document: f.Document, Routings: f.Routings, Version: f.Version, Foreign: f.Foreign,
 			Delete: f.Delete, Reason: shorten(f.Reason), Time: time.Now().UTC()}
 		k.describe(&entries[i], f.Row)
 	}

@@ -106,7 +106,7 @@ func (n *Node) retryHere(ctx context.Context, id uint64) error {
 	for i, part := range q.Key {
 		_, key[i], _ = strings.Cut(part, "=")
 	}
-	if err := reader.Render(ctx, q.Index, q.Document, key); err != nil {
+	if err := reader.Render(ctx, q.Index, q.Document, q.Routings, key); err != nil {
 		return err
 	}
 	if again.reason != "" {

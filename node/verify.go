@@ -46,9 +46,8 @@ func (n *Node) Verify(ctx context.Context, source, name string, values bool, pro
 	if !ok {
 		return verify.Result{}, fmt.Errorf("the documents of sink %s cannot be read back", v.Config.Mappings[name].Sink)
 	}
-	index := reader.Mapper.(Mapping).Index()
 	n.log.Info("verify begins", "duty", id.String(), "at", begin.Version().String())
-	check := &verify.Check{Rows: reader, Documents: documents, Index: index, Key: keyOf, Limit: differencesTold, Values: values}
+	check := &verify.Check{Rows: reader, Documents: documents, Own: reader.Own, Key: keyOf, Limit: differencesTold, Values: values}
 	result, err := check.Run(ctx, progress)
 	if err != nil {
 		return result, err

@@ -236,7 +236,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
 		return err
 	}
-	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Index: m.Index(),
+	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Own: m.Own(),
 		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}
 	if m.Rule() != nil {
 		renderer := lookup.New(m.Rule(), anchor, func(ctx context.Context) (lookup.Session, error) {
@@ -296,6 +296,15 @@ func (n *Node) ensureIndex(ctx context.Context, r *dutyRun, out Sink, m Mapping,
 	uuid, err := indexer.IndexUUID(ctx, m.Index())
 	if err != nil {
 		return err
+	}
+	if uuid != "" && m.Own().Field != "" {
+		mappings, err := indexer.Mappings(ctx, m.Index())
+		if err == nil {
+			err = m.CheckRelation(mappings)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	v, _ := n.coord.View()
 	known := v.Duties[r.id].Index

@@ -115,7 +115,7 @@ func (q *queue) put(c mapping.Change) {
 	size := len(c.Body) + len(c.ID) + changeOverhead
 	if i, ok := b.places[c.ID]; ok {
 		b.bytes += size - len(b.changes[i].Body) - len(c.ID) - changeOverhead
-		b.changes[i] = c
+		b.changes[i] = c.After(b.changes[i])
 		q.account.Merged++
 		return
 	}

@@ -35,18 +35,19 @@ type Mapper interface {
 
 // Sink writes to one destination. It is safe for several goroutines.
 type Sink interface {
-	// Write applies changes of different documents and returns nil once the destination has them durably. Writing them
+	// Write applies changes of different documents, which are then nowhere else but where the changes say, and returns nil once the
+	// destination has them durably. Writing them
 	// again must leave the same result. *PartialError says which changes were refused for good and which are worth a
 	// retry; any other error is worth a retry of all.
 	Write(ctx context.Context, changes []mapping.Change) error
 	Close() error
 }
 
-// Clearer is a Sink that can delete all documents of an index below a version.
+// Clearer is a Sink that can delete all documents of a mapping below a version.
 type Clearer interface {
-	// Clear deletes every document of the index whose version is below before, at the version before. No write to the
-	// index may be in flight.
-	Clear(ctx context.Context, index string, before event.Version) (Cleared, error)
+	// Clear deletes every document of a mapping whose version is below before, at the version before. No write of the mapping's may be in
+	// flight.
+	Clear(ctx context.Context, own mapping.Own, before event.Version) (Cleared, error)
 }
 
 // leased is the key of what Leased keeps in a context.

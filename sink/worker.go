@@ -28,6 +28,7 @@ type Limits struct {
 // A Refusal is a change that the destination does not hold, for the quarantine.
 type Refusal struct {
 	Index, Document string
+	Routings        []string // under which it may be, beside its id
 	Version         event.Version
 	Foreign         event.Version // the version that a foreign writer left; 0 when the destination refused the content
 	Delete          bool
@@ -37,7 +38,11 @@ type Refusal struct {
 
 // NewRefusal describes a change that the destination refused.
 func NewRefusal(c mapping.Change, reason string) Refusal {
-	return Refusal{Index: c.Index, Document: c.ID, Version: c.Version, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
+	routings := c.Left
+	if c.Routing != "" {
+		routings = append([]string{c.Routing}, routings...)
+	}
+	return Refusal{Index: c.Index, Document: c.ID, Routings: routings, Version: c.Version, Delete: c.Op == mapping.Delete, Reason: reason, Row: c.Row}
 }
 
 // NewForeign describes a change that was not written because of a version that the source has not given.
@@ -74,7 +79,7 @@ type Parts struct {
 	Renderer Renderer // in place of Mapper, when the server renders the documents
 	Sink     Sink
 	Keeper   Quarantine
-	Index    string       // of the mapping, for Clear
+	Own      mapping.Own  // the mapping's documents, for Clear
 	Gate     *Gate        // shared with the mapping's load
 	Begin    func() error // rule 6: nil while this node may begin a write
 	Log      hclog.Logger
@@ -224,7 +229,7 @@ func (w *Worker) clear(ctx context.Context, c mapping.Change) error {
 	defer release()
 	var cleared Cleared
 	err = w.writer.try(ctx, func(ctx context.Context) (_ bool, err error) {
-		cleared, err = clearer.Clear(ctx, w.Index, c.Version)
+		cleared, err = clearer.Clear(ctx, w.Own, c.Version)
 		return false, err
 	})
 	if err != nil {
@@ -392,7 +397,7 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 	})
 }
 
-// split separates the changes of which no document could be made.
+// split separates the changes of which no document could be made. What the document was until then has to go where it no longer is.
 func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
 	for i := range changes {
 		if changes[i].Err == nil {
@@ -401,6 +406,9 @@ func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
 		for j, c := range changes {
 			if c.Err != nil {
 				bad = append(bad, Rejection{Change: c, Reason: c.Err.Error()})
+				if len(c.Left) > 0 {
+					good = append(good, mapping.Change{Op: mapping.Delete, Index: c.Index, ID: c.ID, Routing: c.Left[0], Left: c.Left[1:], Version: c.Version, Row: c.Row})
+				}
 			} else {
 				good = append(good, changes[j])
 			}

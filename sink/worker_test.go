@@ -132,7 +132,7 @@ func (d *destination) Write(ctx context.Context, changes []mapping.Change) error
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
+func (d *destination) Clear(_ context.Context, _ mapping.Own, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.inFlight) > 0 {
@@ -193,7 +193,7 @@ func newBench(t *testing.T, s script, limits sink.Limits) *bench {
 	for seq := uint64(1); seq <= uint64(len(s)); seq++ {
 		b.feed.batches = append(b.feed.batches, seq)
 	}
-	b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: s, Sink: b.dest, Keeper: b.keeper, Index: "i",
+	b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: s, Sink: b.dest, Keeper: b.keeper, Own: mapping.Own{Index: "i"},
 		Gate: sink.NewGate(), Begin: func() error { return nil }, Log: hclog.NewNullLogger()}, limits)
 	return b
 }
@@ -470,7 +470,7 @@ func TestWorkerBeginsNoWriteWithoutALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, script{1: {write("a")}}, small)
 		ended := errors.New("lease ended")
-		b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: script{1: {write("a")}}, Sink: b.dest, Keeper: b.keeper, Index: "i",
+		b.worker = sink.NewWorker(sink.Parts{Feed: b.feed, Decoder: decoder{}, Mapper: script{1: {write("a")}}, Sink: b.dest, Keeper: b.keeper, Own: mapping.Own{Index: "i"},
 			Gate: sink.NewGate(), Begin: func() error { return ended }, Log: hclog.NewNullLogger()}, small)
 		if err := b.worker.Run(t.Context()); !errors.Is(err, ended) {
 			t.Errorf("got %v, want %v", err, ended)

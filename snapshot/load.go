@@ -82,6 +82,7 @@ type Reader struct {
 	Rule     *mapping.Rule // when the server renders the documents; Table is what it answers then
 	Mapper   sink.Mapper
 	Sink     sink.Sink
+	Own      mapping.Own // the mapping's documents, for the sweep
 	Begin    func() error
 	// Boundary returns the end of the newest transaction that the stream has read, with its GTIDs; an error while there
 	// is no stream.
@@ -184,16 +185,12 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 		return save(ctx, p)
 	}
 	// What is older than the first chunk belongs to no row.
-	index := ""
-	if m, ok := r.Mapper.(interface{ Index() string }); ok {
-		index = m.Index()
-	}
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		if err := r.Begin(); err != nil {
 			return err
 		}
-		cleared, err := clearer.Clear(ctx, index, p.First)
+		cleared, err := clearer.Clear(ctx, r.Own, p.First)
 		p.Swept += uint64(cleared.Deleted)
 		if err == nil {
 			if newest, settled := r.Newest(); settled && cleared.Highest > newest && plausible(cleared.Highest) {
@@ -287,8 +284,8 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 }
 
 // Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
-// given one is deleted.
-func (r *Reader) Render(ctx context.Context, index, document string, key []string) error {
+// given one is deleted. The document is nowhere else then, as far as routings, beside its id, say where it may be.
+func (r *Reader) Render(ctx context.Context, index, document string, routings, key []string) error {
 	release, err := r.Gate.Share(ctx)
 	if err != nil {
 		return err
@@ -298,12 +295,18 @@ func (r *Reader) Render(ctx context.Context, index, document string, key []strin
 	if err != nil {
 		return err
 	}
+	was := mapping.Change{Op: mapping.Delete, Index: index, ID: document, Version: c.at, Row: &event.Row{Table: r.Table}}
+	if len(routings) > 0 {
+		was.Routing, was.Left = routings[0], routings[1:]
+	}
 	own := false
-	for _, change := range c.changes {
-		own = own || change.ID == document
+	for i, change := range c.changes {
+		if change.ID == document {
+			own, c.changes[i] = true, change.After(was)
+		}
 	}
 	if !own {
-		c.changes = append(c.changes, mapping.Change{Op: mapping.Delete, Index: index, ID: document, Version: c.at, Row: &event.Row{Table: r.Table}})
+		c.changes = append(c.changes, was)
 	}
 	step := r.steps.begin(Writing)
 	defer step.end()

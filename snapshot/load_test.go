@@ -126,7 +126,7 @@ func (d *destination) Write(_ context.Context, changes []mapping.Change) error {
 	return nil
 }
 
-func (d *destination) Clear(_ context.Context, _ string, before event.Version) (sink.Cleared, error) {
+func (d *destination) Clear(_ context.Context, _ mapping.Own, before event.Version) (sink.Cleared, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cleared = before
@@ -565,10 +565,10 @@ func TestLoadSetsForeignVersionsAside(t *testing.T) {
 func TestRenderWritesTheRowAsItIsNow(t *testing.T) {
 	b := newBench(3)
 	b.dest.docs["9"] = "of a row that is gone"
-	if err := b.reader.Render(t.Context(), "i", "2", []string{"2"}); err != nil {
+	if err := b.reader.Render(t.Context(), "i", "2", nil, []string{"2"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.reader.Render(t.Context(), "i", "9", []string{"9"}); err != nil {
+	if err := b.reader.Render(t.Context(), "i", "9", nil, []string{"9"}); err != nil {
 		t.Fatal(err)
 	}
 	if b.dest.docs["2"] != "row" || len(b.dest.docs) != 1 {

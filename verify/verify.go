@@ -25,14 +25,14 @@ type Rows interface {
 	Each(ctx context.Context, chunk func([]mapping.Change) error) error
 }
 
-// Documents reads an index.
+// Documents reads the documents of a mapping.
 type Documents interface {
-	// Documents calls each for every id, in order; source is nil when there is no such document.
-	Documents(ctx context.Context, index string, ids []string, each func(i int, version event.Version, source []byte) error) error
+	// Documents calls each for the document of every change, in order; source is nil when there is no such document.
+	Documents(ctx context.Context, index string, of []mapping.Change, each func(i int, version event.Version, source []byte) error) error
 	// Count returns how many documents there are, those that were just written, too.
-	Count(ctx context.Context, index string) (int, error)
-	// List calls page with all documents, of which ID and Version are given.
-	List(ctx context.Context, index string, page func([]mapping.Change) error) error
+	Count(ctx context.Context, own mapping.Own) (int, error)
+	// List calls page with all documents, of which ID, Routing and Version are given.
+	List(ctx context.Context, own mapping.Own, page func([]mapping.Change) error) error
 }
 
 // The kinds of a Difference.
@@ -76,7 +76,7 @@ func (r Result) Equal() bool { return r.Missing+r.Extra+r.Different+r.Refused ==
 type Check struct {
 	Rows      Rows
 	Documents Documents
-	Index     string
+	Own       mapping.Own
 	Key       func(mapping.Change) string // of the change's row, for people
 	Limit     int                         // of Differences
 	Values    bool                        // tell them
@@ -101,13 +101,13 @@ func (c *Check) Run(ctx context.Context, progress func(Result)) (Result, error) 
 	if err != nil {
 		return c.result, err
 	}
-	if c.result.Documents, err = c.Documents.Count(ctx, c.Index); err != nil {
-		return c.result, fmt.Errorf("count the documents of %s: %w", c.Index, err)
+	if c.result.Documents, err = c.Documents.Count(ctx, c.Own); err != nil {
+		return c.result, fmt.Errorf("count the documents of %s: %w", c.Own.Index, err)
 	}
 	c.result.Extra = max(0, c.result.Documents-(c.result.Rows-c.result.Missing-c.result.Refused))
 	if c.result.Extra > 0 {
 		if err := c.nameExtra(ctx); err != nil {
-			return c.result, fmt.Errorf("list the documents of %s: %w", c.Index, err)
+			return c.result, fmt.Errorf("list the documents of %s: %w", c.Own.Index, err)
 		}
 	}
 	return c.result, nil
@@ -115,7 +115,6 @@ func (c *Check) Run(ctx context.Context, progress func(Result)) (Result, error) 
 
 // chunk compares the documents of some rows.
 func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
-	var ids []string
 	var rows []mapping.Change
 	for _, change := range changes {
 		c.result.Rows++
@@ -124,15 +123,15 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 			c.tell(Difference{Kind: Refused, Document: change.ID}, &change)
 			continue
 		}
-		word, bit := c.place(change.ID)
+		word, bit := c.place(&change)
 		c.filter[word] |= bit
-		ids, rows = append(ids, change.ID), append(rows, change)
+		rows = append(rows, change)
 	}
-	if len(ids) == 0 {
+	if len(rows) == 0 {
 		return nil
 	}
-	err := c.Documents.Documents(ctx, c.Index, ids, func(i int, version event.Version, source []byte) error {
-		d := Difference{Document: ids[i], Version: version}
+	err := c.Documents.Documents(ctx, c.Own.Index, rows, func(i int, version event.Version, source []byte) error {
+		d := Difference{Document: rows[i].ID, Version: version}
 		if source == nil {
 			c.result.Missing++
 			d.Kind = Missing
@@ -141,7 +140,7 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 		}
 		field, row, doc, err := compare(rows[i].Body, source)
 		if err != nil {
-			return fmt.Errorf("document %s: %w", ids[i], err)
+			return fmt.Errorf("document %s: %w", rows[i].ID, err)
 		}
 		if field != "" {
 			c.result.Different++
@@ -154,15 +153,15 @@ func (c *Check) chunk(ctx context.Context, changes []mapping.Change) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read documents of %s: %w", c.Index, err)
+		return fmt.Errorf("read documents of %s: %w", c.Own.Index, err)
 	}
 	return nil
 }
 
 func (c *Check) nameExtra(ctx context.Context) error {
-	return c.Documents.List(ctx, c.Index, func(all []mapping.Change) error {
+	return c.Documents.List(ctx, c.Own, func(all []mapping.Change) error {
 		for _, document := range all {
-			if word, bit := c.place(document.ID); c.filter[word]&bit == 0 {
+			if word, bit := c.place(&document); c.filter[word]&bit == 0 {
 				c.tell(Difference{Kind: Extra, Document: document.ID, Version: document.Version}, nil)
 			}
 		}
@@ -170,9 +169,9 @@ func (c *Check) nameExtra(ctx context.Context) error {
 	})
 }
 
-// place returns an id's place in the filter.
-func (c *Check) place(id string) (word int, bit uint64) {
-	h := maphash.String(c.seed, id) % filterBits
+// place returns the place of where a document is in the filter.
+func (c *Check) place(of *mapping.Change) (word int, bit uint64) {
+	h := maphash.String(c.seed, of.Routing+"\x00"+of.ID) % filterBits
 	return int(h / 64), 1 << (h % 64)
 }
 

@@ -26,10 +26,10 @@ func (r rows) Each(_ context.Context, chunk func([]mapping.Change) error) error 
 
 type index map[string]string
 
-func (x index) Documents(_ context.Context, _ string, ids []string, each func(int, event.Version, []byte) error) error {
-	for i, id := range ids {
+func (x index) Documents(_ context.Context, _ string, of []mapping.Change, each func(int, event.Version, []byte) error) error {
+	for i, c := range of {
 		var source []byte
-		if text, ok := x[id]; ok {
+		if text, ok := x[c.ID]; ok {
 			source = []byte(text)
 		}
 		if err := each(i, 7, source); err != nil {
@@ -39,9 +39,9 @@ func (x index) Documents(_ context.Context, _ string, ids []string, each func(in
 	return nil
 }
 
-func (x index) Count(context.Context, string) (int, error) { return len(x), nil }
+func (x index) Count(context.Context, mapping.Own) (int, error) { return len(x), nil }
 
-func (x index) List(_ context.Context, _ string, page func([]mapping.Change) error) error {
+func (x index) List(_ context.Context, _ mapping.Own, page func([]mapping.Change) error) error {
 	for id := range x {
 		if err := page([]mapping.Change{{ID: id, Version: 7}}); err != nil {
 			return err
@@ -56,7 +56,7 @@ func row(id, body string) mapping.Change {
 
 func check(t *testing.T, r rows, x index, values bool) (verify.Result, string) {
 	t.Helper()
-	c := &verify.Check{Rows: r, Documents: x, Index: "i", Key: func(c mapping.Change) string { return "id=" + c.ID }, Limit: 3, Values: values}
+	c := &verify.Check{Rows: r, Documents: x, Own: mapping.Own{Index: "i"}, Key: func(c mapping.Change) string { return "id=" + c.ID }, Limit: 3, Values: values}
 	calls := 0
 	result, err := c.Run(t.Context(), func(verify.Result) { calls++ })
 	if err != nil {

@@ -12,9 +12,32 @@ import (
 // ElasticsearchVersion is the release that is installed.
 const ElasticsearchVersion = "7.17.29"
 
-// installElasticsearch unpacks the distribution that Elasticsearch publishes for integration tests: the real server
-// with transport and security, without scripts, ingest and reindex. The folder has bin, lib, modules and config.
+// installElasticsearch is the distribution that Elasticsearch publishes for integration tests with the module of join fields, which it
+// publishes by itself.
 func installElasticsearch(ctx context.Context) (string, error) {
+	base, err := installDistribution(ctx)
+	if err != nil {
+		return "", err
+	}
+	return installOnce(ctx, "elasticsearch-"+ElasticsearchVersion+"-join", func(ctx context.Context, dir string) error {
+		if err := os.CopyFS(dir, os.DirFS(base)); err != nil {
+			return err
+		}
+		module := filepath.Join(elasticsearchHome(dir), "modules", "parent-join")
+		_, err := run(ctx, "mvn", "-B", "-ntp", "-q", "dependency:copy",
+			"-Dartifact=org.elasticsearch.plugin:parent-join-client:"+ElasticsearchVersion, "-DoutputDirectory="+module)
+		if err != nil {
+			return err
+		}
+		descriptor := fmt.Sprintf("name=parent-join\ndescription=join fields\nversion=%[1]s\nelasticsearch.version=%[1]s\njava.version=1.8\n"+
+			"classname=org.elasticsearch.join.ParentJoinPlugin\nhas.native.controller=false\n", ElasticsearchVersion)
+		return os.WriteFile(filepath.Join(module, "plugin-descriptor.properties"), []byte(descriptor), 0o644)
+	})
+}
+
+// installDistribution unpacks the distribution: the real server with transport and security, without scripts, ingest and reindex. The
+// folder has bin, lib, modules and config.
+func installDistribution(ctx context.Context) (string, error) {
 	return installOnce(ctx, "elasticsearch-"+ElasticsearchVersion, func(ctx context.Context, dir string) error {
 		download := filepath.Join(dir, "download")
 		_, err := run(ctx, "mvn", "-B", "-ntp", "-q", "dependency:copy",

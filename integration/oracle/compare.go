@@ -29,6 +29,9 @@ type Pair struct {
 	SQL    string
 	Index  string
 	Schema string // of tables that the query names without one
+	// Join is what the documents are in a join field: others of the index are not looked at. Parent is the column that says where one is.
+	Join  struct{ Field, Name, Parent string }
+	Skips []string // columns that the documents do not have
 	// Objects are the mapping's objFields: which texts are arrays or JSON in the document.
 	Objects map[string]string
 }
@@ -89,6 +92,12 @@ func (p Pair) Compare(ctx context.Context, db *component.MySQL, es *component.El
 		r.Differences = append(r.Differences, d)
 	}
 	err = es.Scan(ctx, p.Index, func(doc component.Document) error {
+		if p.Join.Field != "" {
+			own, err := p.join(&doc)
+			if err != nil || !own {
+				return err
+			}
+		}
 		r.Documents++
 		row, ok := rows[doc.ID]
 		if !ok {
@@ -96,6 +105,10 @@ func (p Pair) Compare(ctx context.Context, db *component.MySQL, es *component.El
 			return nil
 		}
 		delete(rows, doc.ID)
+		if want := row[routingOf]; p.Join.Field != "" && doc.Routing != want {
+			differ(Difference{ID: doc.ID, Kind: "different", Field: "_routing", Row: want, Doc: doc.Routing, Version: doc.Version})
+			return nil
+		}
 		d, err := row.compare(doc, order)
 		if err != nil {
 			return err
@@ -127,6 +140,32 @@ func (r row) String() string {
 	return strings.Join(parts, " ")
 }
 
+// routingOf is what a row says of where its document is, beside its fields.
+const routingOf = "_routing"
+
+// join takes the join field out of a document. It reports whether the document is one of the pair's.
+func (p Pair) join(doc *component.Document) (own bool, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(doc.Source, &fields); err != nil {
+		return false, fmt.Errorf("document %s: %w", doc.ID, err)
+	}
+	var as struct{ Name, Parent string }
+	if err := json.Unmarshal(fields[p.Join.Field], &as); err != nil {
+		if err = json.Unmarshal(fields[p.Join.Field], &as.Name); err != nil {
+			return false, fmt.Errorf("document %s: its join field is %s", doc.ID, fields[p.Join.Field])
+		}
+	}
+	if as.Name != p.Join.Name {
+		return false, nil
+	}
+	if as.Parent != doc.Routing {
+		return false, fmt.Errorf("document %s has the routing %q and the parent %q", doc.ID, doc.Routing, as.Parent)
+	}
+	delete(fields, p.Join.Field)
+	doc.Source, err = json.Marshal(fields)
+	return true, err
+}
+
 // rows runs the query and returns its rows by _id, and the names of the fields in order.
 func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 	conn, err := db.Connect()
@@ -155,6 +194,9 @@ func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 				id = text(v)
 				continue
 			}
+			if p.Join.Parent == string(f.Name) && p.Join.Parent != "" {
+				r[routingOf] = text(v)
+			}
 			value, err := fromMySQL(f, v)
 			if said := p.Objects[string(f.Name)]; said != "" && v.Type != mysql.FieldValueTypeNull {
 				value, err = fromText(text(v), said)
@@ -162,7 +204,9 @@ func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 			if err != nil {
 				return fmt.Errorf("column %s: %w", f.Name, err)
 			}
-			r[string(f.Name)] = value
+			if !slices.Contains(p.Skips, string(f.Name)) {
+				r[string(f.Name)] = value
+			}
 		}
 		if _, twice := rows[id]; twice {
 			return fmt.Errorf("two rows have the _id %q", id)
@@ -174,7 +218,7 @@ func (p Pair) rows(db *component.MySQL) (map[string]row, []string, error) {
 		return nil, nil, fmt.Errorf("%.200s: %w", p.SQL, err)
 	}
 	for _, f := range result.Fields {
-		if name := string(f.Name); name != "_id" {
+		if name := string(f.Name); name != "_id" && !slices.Contains(p.Skips, name) {
 			order = append(order, name)
 		}
 	}

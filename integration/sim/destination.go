@@ -208,7 +208,8 @@ func (d *destination) at(name, id string) *document {
 }
 
 // Clear implements sink.Clearer: it lists the documents, then deletes them one by one, as the real one does.
-func (o output) Clear(ctx context.Context, name string, before event.Version) (sink.Cleared, error) {
+func (o output) Clear(ctx context.Context, own mapping.Own, before event.Version) (sink.Cleared, error) {
+	name := own.Index
 	type listed struct {
 		older   []mapping.Change
 		highest event.Version
@@ -258,6 +259,9 @@ func (o output) IndexUUID(ctx context.Context, name string) (string, error) {
 		return "", nil
 	})
 }
+
+// Mappings implements node.Indexer.
+func (o output) Mappings(context.Context, string) ([]byte, error) { return []byte("{}"), nil }
 
 // CreateIndex implements node.Indexer.
 func (o output) CreateIndex(ctx context.Context, name string, _ []byte) (string, error) {

@@ -2,10 +2,12 @@ package elastic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +22,11 @@ import (
 
 // Write sends the changes as one _bulk request, as several when Elasticsearch finds it too large.
 func (s *Sink) Write(ctx context.Context, changes []mapping.Change) error {
-	answer, err := s.bulk(ctx, changes)
+	todo, err := s.actions(ctx, changes)
+	if err != nil {
+		return err
+	}
+	answer, err := s.bulk(ctx, changes, todo)
 	var status *statusError
 	if errors.As(err, &status) && status.status == http.StatusRequestEntityTooLarge {
 		return s.writeHalves(ctx, changes, status)
@@ -28,7 +34,7 @@ func (s *Sink) Write(ctx context.Context, changes []mapping.Change) error {
 	if err != nil {
 		return fmt.Errorf("bulk of %d into %s: %w", len(changes), changes[0].Index, err)
 	}
-	partial, err := judge(changes, answer)
+	partial, err := judge(changes, todo, answer)
 	if err != nil {
 		return fmt.Errorf("bulk of %d into %s: %w", len(changes), changes[0].Index, err)
 	}
@@ -69,33 +75,68 @@ func (s *Sink) writeHalves(ctx context.Context, changes []mapping.Change, tooLar
 	return &both
 }
 
+// An action is one item of a _bulk request: a change, or the delete of its document where that was before.
+type action struct {
+	change  int // which
+	op      mapping.Op
+	routing string
+}
+
+// actions returns what the changes are for Elasticsearch. What a document leaves is deleted where it is another document to Elasticsearch,
+// which it is on another shard; on the same shard the write is in its place.
+func (s *Sink) actions(ctx context.Context, changes []mapping.Change) ([]action, error) {
+	todo := make([]action, 0, len(changes))
+	var of *shards
+	for i := range changes {
+		c := &changes[i]
+		for _, left := range c.Left {
+			if of == nil {
+				found, err := s.shardsOf(ctx, c.Index)
+				if err != nil {
+					return nil, err
+				}
+				of = &found
+			}
+			if of.of(left) != of.of(cmp.Or(c.Routing, c.ID)) {
+				todo = append(todo, action{i, mapping.Delete, left})
+			}
+		}
+		todo = append(todo, action{i, c.Op, c.Routing})
+	}
+	return todo, nil
+}
+
 // requests holds buffers for request bodies.
 var requests = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func (s *Sink) bulk(ctx context.Context, changes []mapping.Change) ([]byte, error) {
+func (s *Sink) bulk(ctx context.Context, changes []mapping.Change, todo []action) ([]byte, error) {
 	buf := requests.Get().(*bytes.Buffer)
 	defer requests.Put(buf)
 	buf.Reset()
 	b := buf.AvailableBuffer()
-	for i := range changes {
-		b = appendAction(b, &changes[i])
+	for _, a := range todo {
+		b = appendAction(b, &changes[a.change], a)
 	}
 	buf.Write(b)
 	return s.do(ctx, esapi.BulkRequest{Index: changes[0].Index, Body: bytes.NewReader(buf.Bytes())})
 }
 
-// appendAction appends a change's lines of the _bulk body.
-func appendAction(b []byte, c *mapping.Change) []byte {
-	if c.Op == mapping.Delete {
+// appendAction appends the lines of the _bulk body for an action of a change.
+func appendAction(b []byte, c *mapping.Change, a action) []byte {
+	if a.op == mapping.Delete {
 		b = append(b, `{"delete":{"_id":`...)
 	} else {
 		b = append(b, `{"index":{"_id":`...)
 	}
 	b = appendJSONString(b, c.ID)
+	if a.routing != "" {
+		b = append(b, `,"routing":`...)
+		b = appendJSONString(b, a.routing)
+	}
 	b = append(b, `,"version":`...)
 	b = strconv.AppendUint(b, uint64(c.Version), 10)
 	b = append(b, `,"version_type":"external_gte"}}`+"\n"...)
-	if c.Op != mapping.Delete {
+	if a.op != mapping.Delete {
 		b = append(b, c.Body...)
 		b = append(b, '\n')
 	}
@@ -121,7 +162,7 @@ func appendJSONString(b []byte, s string) []byte {
 
 // judge looks at every item of a _bulk answer. nil means that all were written. An answer that does not match the request
 // says nothing, and everything is to be sent again.
-func judge(changes []mapping.Change, answer []byte) (*sink.PartialError, error) {
+func judge(changes []mapping.Change, todo []action, answer []byte) (*sink.PartialError, error) {
 	if !gjson.ValidBytes(answer) {
 		return nil, fmt.Errorf("answer is not JSON: %s", summary(answer))
 	}
@@ -130,10 +171,11 @@ func judge(changes []mapping.Change, answer []byte) (*sink.PartialError, error) 
 	var bad error
 	i := 0
 	items.ForEach(func(_, item gjson.Result) bool {
-		if i >= len(changes) {
-			bad = fmt.Errorf("answer has more than the %d items sent", len(changes))
+		if i >= len(todo) {
+			bad = fmt.Errorf("answer has more than the %d items sent", len(todo))
 			return false
 		}
+		c := changes[todo[i].change]
 		var id, status, failure gjson.Result
 		item.ForEach(func(_, op gjson.Result) bool {
 			op.ForEach(func(key, value gjson.Result) bool {
@@ -149,16 +191,16 @@ func judge(changes []mapping.Change, answer []byte) (*sink.PartialError, error) 
 			})
 			return false
 		})
-		if id.Str != changes[i].ID {
-			bad = fmt.Errorf("answer's item %d is about document %q, not %q", i, id.Str, changes[i].ID)
+		if id.Str != c.ID {
+			bad = fmt.Errorf("answer's item %d is about document %q, not %q", i, id.Str, c.ID)
 			return false
 		}
-		sort(&partial, changes[i], int(status.Num), failure)
+		sort(&partial, c, todo[i].op, int(status.Num), failure)
 		i++
 		return true
 	})
-	if bad == nil && i < len(changes) {
-		bad = fmt.Errorf("answer has %d items for %d changes", i, len(changes))
+	if bad == nil && i < len(todo) {
+		bad = fmt.Errorf("answer has %d items for %d", i, len(todo))
 	}
 	if bad != nil {
 		return nil, bad
@@ -166,14 +208,30 @@ func judge(changes []mapping.Change, answer []byte) (*sink.PartialError, error) 
 	if len(partial.Rejected)+len(partial.Conflicts)+len(partial.Retry) == 0 {
 		return nil, nil
 	}
+	if len(todo) > len(changes) {
+		once(&partial)
+	}
 	return &partial, nil
 }
 
+// once leaves each change in one place: sent again when any of its actions is worth that, else refused when one was.
+func once(p *sink.PartialError) {
+	seen := make(map[string]bool)
+	told := func(c mapping.Change) bool {
+		again := seen[c.ID]
+		seen[c.ID] = true
+		return again
+	}
+	p.Retry = slices.DeleteFunc(p.Retry, told)
+	p.Rejected = slices.DeleteFunc(p.Rejected, func(r sink.Rejection) bool { return told(r.Change) })
+	p.Conflicts = slices.DeleteFunc(p.Conflicts, func(c sink.Conflict) bool { return told(c.Change) })
+}
+
 // sort puts one item's answer where it belongs.
-func sort(p *sink.PartialError, c mapping.Change, status int, failure gjson.Result) {
+func sort(p *sink.PartialError, c mapping.Change, op mapping.Op, status int, failure gjson.Result) {
 	switch {
 	case status >= 200 && status < 300 && !failure.Exists():
-	case status == http.StatusNotFound && c.Op == mapping.Delete && !failure.Exists():
+	case status == http.StatusNotFound && op == mapping.Delete && !failure.Exists():
 		// nothing there to delete: the tombstone is set all the same
 	case status == http.StatusConflict:
 		if has, ok := currentVersion(failure.Get("reason").Str); ok {
@@ -200,15 +258,24 @@ func currentVersion(reason string) (event.Version, bool) {
 	return event.Version(v), found && closed && err == nil
 }
 
+// appendPlace appends where a change's document is, for _mget.
+func appendPlace(b []byte, c *mapping.Change) []byte {
+	b = appendJSONString(append(b, `{"_id":`...), c.ID)
+	if c.Routing != "" {
+		b = appendJSONString(append(b, `,"routing":`...), c.Routing)
+	}
+	return append(b, '}')
+}
+
 // compareRejected turns refusals of what is older than the document that is there into conflicts: Elasticsearch looks
 // at the content before the version, and a straggler's content does not matter.
 func (s *Sink) compareRejected(ctx context.Context, p *sink.PartialError) error {
-	body := []byte(`{"ids":[`)
+	body := []byte(`{"docs":[`)
 	for i, r := range p.Rejected {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = appendJSONString(body, r.Change.ID)
+		body = appendPlace(body, &r.Change)
 	}
 	body = append(body, `]}`...)
 	answer, err := s.do(ctx, esapi.MgetRequest{Index: p.Rejected[0].Change.Index, Body: bytes.NewReader(body), Source: []string{"false"}})

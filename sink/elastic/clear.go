@@ -1,9 +1,11 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -20,9 +22,9 @@ import (
 const pageSize = 5000
 
 // Clear implements sink.Clearer. It lists the ids, because a search can not ask for versions, and deletes one by one.
-func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (sink.Cleared, error) {
+func (s *Sink) Clear(ctx context.Context, own mapping.Own, before event.Version) (sink.Cleared, error) {
 	deleted := 0
-	highest, err := s.list(ctx, index, func(older []mapping.Change) error {
+	highest, err := s.list(ctx, own, func(older []mapping.Change) error {
 		for i := range older {
 			older[i].Op, older[i].Version = mapping.Delete, before
 		}
@@ -37,25 +39,35 @@ func (s *Sink) Clear(ctx context.Context, index string, before event.Version) (s
 	}, before)
 	out := sink.Cleared{Deleted: deleted, Highest: highest}
 	if err != nil {
-		return out, fmt.Errorf("clear %s: %w", index, err)
+		return out, fmt.Errorf("clear %s: %w", own.Index, err)
 	}
 	return out, nil
 }
 
-// CountBefore returns how many documents of the index Clear would delete.
-func (s *Sink) CountBefore(ctx context.Context, index string, before event.Version) (int, error) {
+// CountBefore returns how many documents Clear would delete.
+func (s *Sink) CountBefore(ctx context.Context, own mapping.Own, before event.Version) (int, error) {
 	n := 0
-	_, err := s.list(ctx, index, func(older []mapping.Change) error {
+	_, err := s.list(ctx, own, func(older []mapping.Change) error {
 		n += len(older)
 		return nil
 	}, before)
 	return n, err
 }
 
-// list refreshes the index and calls page with its documents below a version, a page at a time. It returns the highest version
-// of the others.
-func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Change) error, before event.Version) (highest event.Version, err error) {
-	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{index}}); err != nil {
+// query returns a request's body that asks for a mapping's documents of an index, nil for all.
+func query(own mapping.Own) io.Reader {
+	if own.Field == "" {
+		return nil
+	}
+	b := append([]byte(`{"query":{"term":{`), appendJSONString(nil, own.Field)...)
+	b = append(appendJSONString(append(b, `:{"value":`...), own.Value), `}}}}`...)
+	return bytes.NewReader(b)
+}
+
+// list refreshes the index and calls page with a mapping's documents in it below a version, a page at a time. It returns the highest
+// version of the others.
+func (s *Sink) list(ctx context.Context, own mapping.Own, page func([]mapping.Change) error, before event.Version) (highest event.Version, err error) {
+	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{own.Index}}); err != nil {
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusNotFound {
 			return 0, nil // no index, no documents
@@ -63,7 +75,7 @@ func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Chang
 		return 0, fmt.Errorf("refresh: %w", err)
 	}
 	version, size := true, pageSize
-	answer, err := s.do(ctx, esapi.SearchRequest{Index: []string{index}, Scroll: time.Minute, Size: &size, Version: &version,
+	answer, err := s.do(ctx, esapi.SearchRequest{Index: []string{own.Index}, Body: query(own), Scroll: time.Minute, Size: &size, Version: &version,
 		Sort: []string{"_doc"}, Source: []string{"false"}})
 	for {
 		if err != nil {
@@ -85,7 +97,7 @@ func (s *Sink) list(ctx context.Context, index string, page func([]mapping.Chang
 				highest = max(highest, v)
 				continue
 			}
-			older = append(older, mapping.Change{Index: index, ID: h.Get("_id").String(), Version: v})
+			older = append(older, mapping.Change{Index: own.Index, ID: h.Get("_id").String(), Routing: h.Get("_routing").String(), Version: v})
 		}
 		if len(older) > 0 {
 			if err := page(older); err != nil {

@@ -3,7 +3,6 @@ package elastic
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -18,14 +17,18 @@ import (
 // getSize is how many documents a request of Documents asks for.
 const getSize = 500
 
-// Documents calls each for every id, in order, with the document as it is now; source is nil when there is none.
-func (s *Sink) Documents(ctx context.Context, index string, ids []string, each func(i int, version event.Version, source []byte) error) error {
+// Documents calls each for the document of every change, in order, as it is now; source is nil when there is none.
+func (s *Sink) Documents(ctx context.Context, index string, of []mapping.Change, each func(i int, version event.Version, source []byte) error) error {
 	i := 0
-	for part := range slices.Chunk(ids, getSize) {
-		body, err := json.Marshal(map[string]any{"ids": part})
-		if err != nil {
-			return err
+	for part := range slices.Chunk(of, getSize) {
+		body := []byte(`{"docs":[`)
+		for k := range part {
+			if k > 0 {
+				body = append(body, ',')
+			}
+			body = appendPlace(body, &part[k])
 		}
+		body = append(body, `]}`...)
 		answer, err := s.do(ctx, esapi.MgetRequest{Index: index, Body: bytes.NewReader(body)})
 		if err != nil {
 			return err
@@ -36,7 +39,7 @@ func (s *Sink) Documents(ctx context.Context, index string, ids []string, each f
 		}
 		for _, d := range docs {
 			var source []byte
-			if d.Get("found").Bool() {
+			if d.Get("found").Bool() && d.Get("_routing").String() == of[i].Routing {
 				source = []byte(d.Get("_source").Raw)
 			}
 			if failure := d.Get("error"); failure.Exists() {
@@ -51,20 +54,21 @@ func (s *Sink) Documents(ctx context.Context, index string, ids []string, each f
 	return nil
 }
 
-// Count refreshes the index and returns how many documents it has.
-func (s *Sink) Count(ctx context.Context, index string) (int, error) {
-	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{index}}); err != nil {
+// Count refreshes the index and returns how many documents a mapping has in it.
+func (s *Sink) Count(ctx context.Context, own mapping.Own) (int, error) {
+	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{own.Index}}); err != nil {
 		return 0, fmt.Errorf("refresh: %w", err)
 	}
-	answer, err := s.do(ctx, esapi.CountRequest{Index: []string{index}})
+	answer, err := s.do(ctx, esapi.CountRequest{Index: []string{own.Index}, Body: query(own)})
 	if err != nil {
 		return 0, err
 	}
 	return int(gjson.GetBytes(answer, "count").Int()), nil
 }
 
-// List refreshes the index and calls page with all its documents, a page at a time; ID and Version are what counts.
-func (s *Sink) List(ctx context.Context, index string, page func([]mapping.Change) error) error {
-	_, err := s.list(ctx, index, page, math.MaxInt64)
+// List refreshes the index and calls page with all documents that a mapping has in it, a page at a time; ID, Routing and Version are what
+// counts.
+func (s *Sink) List(ctx context.Context, own mapping.Own, page func([]mapping.Change) error) error {
+	_, err := s.list(ctx, own, page, math.MaxInt64)
 	return err
 }

@@ -85,6 +85,108 @@ func TestWriteSendsVersionedActions(t *testing.T) {
 	}
 }
 
+// TestHashOfARouting has hashes that Elasticsearch's own tests name.
+func TestHashOfARouting(t *testing.T) {
+	for text, want := range map[string]uint32{
+		"hell": 0x5a0cb7c3, "hello": 0xd7c31989, "hello w": 0x22ab2984, "hello wo": 0xdf0ca123, "hello wor": 0xe7744d61,
+		"The quick brown fox jumps over the lazy dog": 0xe07db09c, "The quick brown fox jumps over the lazy cog": 0x4e63d2ad,
+	} {
+		if got := elastic.Murmur3(text); got != want {
+			t.Errorf("%q: got %x, want %x", text, got, want)
+		}
+	}
+}
+
+// TestWriteOfAChild: what a document leaves is deleted where it is another document to Elasticsearch, and nowhere else.
+func TestWriteOfAChild(t *testing.T) {
+	child := change(mapping.Write, "c1", 7, `{"n":1}`)
+	child.Routing, child.Left = "hello", []string{"hell", "hello w"}
+	gone := change(mapping.Delete, "c2", 7, "")
+	gone.Routing = "hello"
+	for _, c := range []struct {
+		name, shards string
+		left         []string
+	}{
+		{"one shard", `{"routing_num_shards":1024,"settings":{"index":{"number_of_shards":"1"}}}`, nil},
+		// The hashes modulo 2: hell 1, hello 1, hello w 0.
+		{"two shards", `{"routing_num_shards":2,"settings":{"index":{"number_of_shards":"2"}}}`, []string{"hello w"}},
+		// Modulo 3, as signed numbers: hell 1, hello 2, hello w 0.
+		{"three shards", `{"routing_num_shards":3,"settings":{"index":{"number_of_shards":"3"}}}`, []string{"hell", "hello w"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var body string
+			s := serve(t, map[string]http.HandlerFunc{
+				"/_cluster/state/metadata/i": says(`{"metadata":{"indices":{"i":` + c.shards + `}}}`),
+				"/i/_bulk": func(w http.ResponseWriter, r *http.Request) {
+					b, err := io.ReadAll(r.Body)
+					if err != nil {
+						t.Error(err)
+					}
+					body = string(b)
+					var list []string
+					for range c.left {
+						list = append(list, item("delete", "c1", 404, ""))
+					}
+					fmt.Fprint(w, items(append(list, item("index", "c1", 201, ""), item("delete", "c2", 200, ""))...))
+				}})
+			if err := s.Write(t.Context(), []mapping.Change{child, gone}); err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			for _, r := range c.left {
+				want += `{"delete":{"_id":"c1","routing":"` + r + `","version":7,"version_type":"external_gte"}}` + "\n"
+			}
+			want += `{"index":{"_id":"c1","routing":"hello","version":7,"version_type":"external_gte"}}` + "\n" + `{"n":1}` + "\n" +
+				`{"delete":{"_id":"c2","routing":"hello","version":7,"version_type":"external_gte"}}` + "\n"
+			if body != want {
+				t.Errorf("sent\n%s\nwant\n%s", body, want)
+			}
+		})
+	}
+}
+
+// TestWriteOfAChildIsAnsweredOnce: a change of several actions is in one place, and sent again as a whole.
+func TestWriteOfAChildIsAnsweredOnce(t *testing.T) {
+	const conflict = `{"type":"version_conflict_engine_exception","reason":"[c1]: version conflict, current version [99] is higher than the one provided [7]"}`
+	const strict, busy = `{"type":"strict_dynamic_mapping_exception","reason":"no"}`, `{"type":"es_rejected_execution_exception","reason":"busy"}`
+	child := change(mapping.Write, "c1", 7, `{"n":1}`)
+	child.Routing, child.Left = "hello", []string{"hell"}
+	for _, c := range []struct {
+		name, first, second string
+		want                [3]int // refused, conflicts, to send again
+	}{
+		{"conflict where it was", item("delete", "c1", 409, conflict), item("index", "c1", 201, ""), [3]int{0, 1, 0}},
+		{"conflict and refused", item("delete", "c1", 409, conflict), item("index", "c1", 400, strict), [3]int{1, 0, 0}},
+		{"refused and busy", item("delete", "c1", 429, busy), item("index", "c1", 400, strict), [3]int{0, 0, 1}},
+		{"busy twice", item("delete", "c1", 429, busy), item("index", "c1", 429, busy), [3]int{0, 0, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, map[string]http.HandlerFunc{
+				"/_cluster/state/metadata/i": says(`{"metadata":{"indices":{"i":{"routing_num_shards":3,"settings":{"index":{"number_of_shards":"3"}}}}}}`),
+				"/_bulk":                     says(items(c.first, c.second)),
+				"/_mget": func(w http.ResponseWriter, r *http.Request) {
+					if b, err := io.ReadAll(r.Body); err != nil || string(b) != `{"docs":[{"_id":"c1","routing":"hello"}]}` {
+						t.Errorf("asked %s, %v", b, err)
+					}
+					fmt.Fprint(w, `{"docs":[{"_index":"i","_id":"c1","found":false}]}`)
+				},
+			})
+			var partial *sink.PartialError
+			if err := s.Write(t.Context(), []mapping.Change{child}); !errors.As(err, &partial) {
+				t.Fatalf("got %v, want a PartialError", err)
+			}
+			if got := [3]int{len(partial.Rejected), len(partial.Conflicts), len(partial.Retry)}; got != c.want {
+				t.Errorf("got %v refused, in conflict and to send again, want %v", got, c.want)
+			}
+			for _, again := range partial.Retry {
+				if len(again.Left) != 1 {
+					t.Errorf("sent again without what it leaves: %+v", again)
+				}
+			}
+		})
+	}
+}
+
 func TestWriteSortsAnswers(t *testing.T) {
 	const conflict = `{"type":"version_conflict_engine_exception","reason":"[b]: version conflict, current version [99] is higher than the one provided [7]"}`
 	const strict = `{"type":"strict_dynamic_mapping_exception","reason":"mapping set to strict","caused_by":{"type":"x","reason":"inner"}}`
@@ -209,16 +311,64 @@ func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
 			return over
 		}
 		return nil
-	}), "i", 10)
+	}), mapping.Own{Index: "i"}, 10)
 	if !errors.Is(err, over) || asked != 3 {
 		t.Errorf("%v after %d requests, want each to ask for the lease", err, asked)
 	}
-	cleared, err := s.Clear(t.Context(), "i", 10)
+	cleared, err := s.Clear(t.Context(), mapping.Own{Index: "i"}, 10)
 	if err != nil || cleared != (sink.Cleared{Deleted: 1, Highest: 20}) {
 		t.Fatalf("cleared %+v, %v", cleared, err)
 	}
 	if want := `{"delete":{"_id":"old","version":10,"version_type":"external_gte"}}` + "\n"; deleted != want {
 		t.Errorf("sent %s, want %s", deleted, want)
+	}
+}
+
+// TestOwnDocuments: of an index that others write too, only those of the mapping are listed, counted and deleted.
+func TestOwnDocuments(t *testing.T) {
+	const filter = `{"query":{"term":{"kind":{"value":"child"}}}}`
+	var deleted string
+	filtered := func(answer string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if b, err := io.ReadAll(r.Body); err != nil || string(b) != filter {
+				t.Errorf("asked %s of %s, %v", b, r.URL.Path, err)
+			}
+			fmt.Fprint(w, answer)
+		}
+	}
+	s := serve(t, map[string]http.HandlerFunc{
+		"/i/_refresh":     says(`{}`),
+		"/i/_search":      filtered(`{"_scroll_id":"s","hits":{"hits":[{"_id":"old","_routing":"7","_version":5}]}}`),
+		"/i/_count":       filtered(`{"count":3}`),
+		"/_search/scroll": says(`{"_scroll_id":"s","hits":{"hits":[]}}`),
+		"/_bulk": func(w http.ResponseWriter, r *http.Request) {
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			deleted = string(b)
+			fmt.Fprint(w, items(item("delete", "old", 200, "")))
+		},
+		"/i/_mget": says(`{"docs":[{"_id":"a","found":true,"_routing":"7","_version":3,"_source":{}},{"_id":"a","found":true,"_routing":"7","_version":3,"_source":{}},{"_id":"b","found":true,"_version":3,"_source":{}}]}`),
+	})
+	own := mapping.Own{Index: "i", Field: "kind", Value: "child"}
+	if cleared, err := s.Clear(t.Context(), own, 10); err != nil || cleared.Deleted != 1 {
+		t.Errorf("cleared %+v, %v", cleared, err)
+	}
+	if want := `{"delete":{"_id":"old","routing":"7","version":10,"version_type":"external_gte"}}` + "\n"; deleted != want {
+		t.Errorf("sent %s, want %s", deleted, want)
+	}
+	if n, err := s.Count(t.Context(), own); err != nil || n != 3 {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	var found []bool
+	of := []mapping.Change{{ID: "a", Routing: "7"}, {ID: "a", Routing: "8"}, {ID: "b"}} // on one shard, an id is found under any routing
+	err := s.Documents(t.Context(), "i", of, func(_ int, _ event.Version, source []byte) error {
+		found = append(found, source != nil)
+		return nil
+	})
+	if err != nil || fmt.Sprint(found) != "[true false true]" {
+		t.Errorf("found %v, %v", found, err)
 	}
 }
 

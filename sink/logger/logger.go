@@ -57,6 +57,8 @@ type line struct {
 	Op       string          `json:"op"`
 	Index    string          `json:"index"`
 	ID       string          `json:"id,omitempty"`
+	Routing  string          `json:"routing,omitempty"`
+	Left     []string        `json:"left,omitempty"` // routings
 	Version  event.Version   `json:"version"`
 	Document json.RawMessage `json:"document,omitempty"`
 }
@@ -68,7 +70,7 @@ func (s *Sink) Write(_ context.Context, changes []mapping.Change) error {
 	enc := json.NewEncoder(s.out)
 	enc.SetEscapeHTML(false)
 	for _, c := range changes {
-		l := line{Op: "write", Index: c.Index, ID: c.ID, Version: c.Version, Document: c.Body}
+		l := line{Op: "write", Index: c.Index, ID: c.ID, Routing: c.Routing, Left: c.Left, Version: c.Version, Document: c.Body}
 		switch c.Op {
 		case mapping.Delete:
 			l.Op = "delete"

@@ -57,7 +57,7 @@ func TestSinkTakesItForElasticsearch(t *testing.T) {
 	if got := s.Documents(); got != 4 {
 		t.Errorf("got %d documents, want 4", got)
 	}
-	if n, err := out.Clear(t.Context(), "user", 99); n.Deleted != 0 || err != nil {
+	if n, err := out.Clear(t.Context(), mapping.Own{Index: "user"}, 99); n.Deleted != 0 || err != nil {
 		t.Errorf("clear: %d, %v", n, err)
 	}
 	var partial *sink.PartialError
