@@ -39,9 +39,9 @@ type finding struct {
 // A checker checks a File's sections, however they were read.
 type checker struct {
 	compiled map[string]*mapping.Mapping // those whose SQL can be read
-	file   *File
-	has    func(section ...string) bool // whether a section is there that could not be read
-	report func(finding)
+	file     *File
+	has      func(section ...string) bool // whether a section is there that could not be read
+	report   func(finding)
 }
 
 func (c *checker) wrong(key []string, format string, args ...any) {
@@ -213,7 +213,7 @@ func (c *checker) sameDocuments() {
 func (c *checker) mixed(name, other string) (key []string, why string) {
 	a, b := c.compiled[name], c.compiled[other]
 	if len(c.file.Mappings[name].Relations) == 0 || len(c.file.Mappings[other].Relations) == 0 {
-		return []string{"_index"}, fmt.Sprintf("the mapping %q writes the index %q of the same destination too; give each its own", other, c.file.Mappings[name].Index)
+		return []string{"_index"}, fmt.Sprintf("the mapping %q writes the index %q of the same destination too; give each its own, or both upsert = true when they make parts of the same documents", other, c.file.Mappings[name].Index)
 	}
 	if a == nil || b == nil {
 		return nil, "" // said already

@@ -225,8 +225,9 @@ func Parse(name string, data []byte) (File, error) {
 		d.add(Mistake{Text: "the file is empty; config.example.toml shows what it could hold"})
 		return file, d.mistakes
 	}
-	r := reader{d: d, file: &file, bad: map[string]bool{}}
+	r := reader{d: d, file: &file, bad: map[string]bool{}, from: map[string][]string{}}
 	r.sections()
+	r.groups()
 	c := checker{file: &file, has: r.has, report: r.report}
 	c.check()
 	if len(d.mistakes.List) > 0 {
@@ -240,7 +241,8 @@ func Parse(name string, data []byte) (File, error) {
 type reader struct {
 	d    *document
 	file *File
-	bad  map[string]bool // paths of keys whose value was not taken
+	bad  map[string]bool     // paths of keys whose value was not taken
+	from map[string][]string // of a key that groups made: the key in the file
 }
 
 // topLevel are the kinds of sections.
@@ -365,6 +367,9 @@ func (r *reader) has(section ...string) bool { return r.d.has(section) }
 
 // report adds what the checker found, unless more was said about it already.
 func (r *reader) report(f finding) {
+	if from, ok := r.from[path(f.key...)]; ok {
+		f.key = from
+	}
 	if r.bad[path(f.key...)] {
 		return
 	}

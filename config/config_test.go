@@ -232,6 +232,37 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestMappingsOfOneDocument: mappings with upsert of one place are one mapping, also when they are replicated.
+func TestMappingsOfOneDocument(t *testing.T) {
+	mapping := func(name, index, sql, more string) string {
+		return "\n[mapping." + name + "]\nsource = \"shop\"\nsink = \"es\"\n_index = \"" + index + "\"\nsql = \"" + sql + "\"\n" + more
+	}
+	file, mistakes := parse(t, good+
+		mapping("user", "people", "select u.id as _id, u.name from shop.user u", "upsert = true\nskips = [\"name\"]\n")+
+		mapping("address", "people", "select a.user_id as _id, a.city from shop.address a", "upsert = true\nobjFields.city = \"array:,\"\n")+
+		mapping("phone", "people", "select p.user_id as _id, p.number from shop.phone p", "upsert = true\ncommitBatch = 7\n")+
+		mapping("alone", "alone", "select a.id as _id, a.n from shop.alone a", "upsert = true\n"))
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	m := file.Mappings["address"]
+	want := map[string]string{"user": "select u.id as _id, u.name from shop.user u", "phone": "select p.user_id as _id, p.number from shop.phone p"}
+	if len(file.Mappings) != 3 || !reflect.DeepEqual(m.Parts, want) || !reflect.DeepEqual(m.Skips, []string{"name"}) || m.ObjFields["city"] != "array:," || m.CommitBatch != 7 {
+		t.Errorf("mappings %+v", file.Mappings)
+	}
+	if len(file.Warnings) != 1 || !strings.HasSuffix(file.Warnings[0], "mapping.address.upsert: its documents are written whole, with those of phone, user: one mapping, which commands and status call address") {
+		t.Errorf("warnings %q", file.Warnings)
+	}
+	key := []byte("cluster secret")
+	replicated, err := file.ToCluster(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := config.FromCluster(key, replicated); err != nil || !reflect.DeepEqual(got.Mappings, file.Mappings) {
+		t.Errorf("replicated %+v, %v", got.Mappings, err)
+	}
+}
+
 // TestObjFieldsOfAMapping: texts whose names the user gives are read, replicated and compared as all keys are.
 func TestObjFieldsOfAMapping(t *testing.T) {
 	key := []byte("cluster secret")
@@ -252,8 +283,10 @@ func TestObjFieldsOfAMapping(t *testing.T) {
 		return replicated
 	}
 	none, one, other := with(""), with("\n[mapping.orders.objFields]\nname = \"object\"\n"), with("objFields.name = \"array:;\"\n")
-	if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte("objFields")) {
-		t.Errorf("objFields of no names are replicated: %s", none.Mappings["orders"].Spec.Settings)
+	for _, key := range []string{"objFields", "relations", "parts", "upsert", "etlCondition", "commitBatch"} {
+		if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte(key)) {
+			t.Errorf("%s, which is not set, is replicated: %s", key, none.Mappings["orders"].Spec.Settings)
+		}
 	}
 	for _, c := range []struct {
 		a, b cluster.Config

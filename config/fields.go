@@ -24,8 +24,9 @@ var (
 
 // A field is one key of a section.
 type field struct {
-	key   string
-	value reflect.Value
+	key      string
+	value    reflect.Value
+	optional bool // left out of what is replicated when it is zero, so that a version that does not know the key can read the section
 }
 
 // fields returns the keys of a struct, those of embedded structs included, in the order of the definition.
@@ -33,13 +34,13 @@ func fields(v reflect.Value) []field {
 	var list []field
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		key, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		key, options, _ := strings.Cut(f.Tag.Get("toml"), ",")
 		switch {
 		case f.Anonymous && key == "":
 			list = append(list, fields(v.Field(i))...)
 		case !f.IsExported() || key == "" || key == "-":
 		default:
-			list = append(list, field{key: key, value: v.Field(i)})
+			list = append(list, field{key: key, value: v.Field(i), optional: options == "omitempty"})
 		}
 	}
 	return list
@@ -315,6 +316,9 @@ func encode(v any) (map[string]any, map[string]secret.Value, error) {
 func encodeGroup(v reflect.Value, prefix string, secrets map[string]secret.Value) (map[string]any, error) {
 	table := map[string]any{}
 	for _, f := range fields(v) {
+		if f.optional && f.value.IsZero() {
+			continue
+		}
 		value := f.value.Interface()
 		switch typed := value.(type) {
 		case secret.Value:
@@ -337,9 +341,6 @@ func encodeGroup(v reflect.Value, prefix string, secrets map[string]secret.Value
 			if f.value.Kind() == reflect.Slice && f.value.Len() == 0 {
 				value = []any{} // not null
 			}
-			if isTexts(f.value) && f.value.Len() == 0 {
-				continue // as with groups below
-			}
 			if isNamed(f.value) {
 				groups := map[string]any{}
 				for _, name := range f.value.MapKeys() {
@@ -351,9 +352,7 @@ func encodeGroup(v reflect.Value, prefix string, secrets map[string]secret.Value
 					}
 					groups[name.String()] = encoded
 				}
-				if len(groups) > 0 { // without any, a version that does not know the key can read the section
-					table[f.key] = groups
-				}
+				table[f.key] = groups
 				continue
 			}
 			if !isGroup(f.value) {

@@ -25,7 +25,7 @@ import (
 
 // A fixture is a folder of integration/fixtures: setup.sql is run in a schema of the folder's name before canalgo starts, change.sql while
 // it follows the mappings of mapping.toml, and want.json has what their indices hold then, one line a document. What index.json has, if it is
-// there, are the bodies of indices that are there before.
+// there, are the bodies of indices that are there before; NAME.sql is what the documents of a mapping with parts should equal.
 type fixture struct {
 	name           string
 	setup, changes []string
@@ -144,7 +144,7 @@ func (r *rig) judge(t *testing.T, f fixture, streamAside, loadAside []cluster.Qu
 	}
 	var got, loaded []string
 	seen := make(map[string]bool)
-	for _, m := range file.Mappings {
+	for name, m := range file.Mappings {
 		if !seen[m.Index] {
 			seen[m.Index] = true
 			for _, suffix := range []string{"", "_again"} {
@@ -159,6 +159,13 @@ func (r *rig) judge(t *testing.T, f fixture, streamAside, loadAside []cluster.Qu
 		}
 		if m.ID != "" || len(m.Fields) > 0 {
 			continue // the documents are not the row
+		}
+		if len(m.Parts) > 0 {
+			whole, err := os.ReadFile(filepath.Join(fixtureFolder, f.name, name+".sql"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.SQL = string(whole)
 		}
 		pair := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name, Skips: m.Skips, Objects: m.ObjFields}
 		for field, relation := range m.Relations {

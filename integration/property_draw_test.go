@@ -3,6 +3,7 @@
 package integration_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,13 +24,21 @@ type drawnMapping struct {
 	sql     string
 	objects map[string]string // objFields
 	child   bool              // of the parent that the column above names, in a join field
+	parts   map[string]string
+	whole   string // what the documents of a mapping with parts should equal
 }
+
+// want is the SELECT that the documents should equal.
+func (m drawnMapping) want() string { return cmp.Or(m.whole, m.sql) }
 
 // settings are the options as a configuration file has them.
 func (m drawnMapping) settings() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(m.objects)) {
 		fmt.Fprintf(&b, "objFields.%s = %q\n", name, m.objects[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
+		fmt.Fprintf(&b, "parts.%s = %q\n", name, m.parts[name])
 	}
 	if m.child {
 		b.WriteString("relations.kind = { name = \"child\", parent = \"above\" }\n")
@@ -48,6 +57,9 @@ func (w *world) drawMapping(t *rapid.T) drawnMapping {
 		}
 		w.uses("schema.table")
 		return w.schema + "." + d.name
+	}
+	if pick("parts", 6) == 0 {
+		return w.drawGroup(pick, spell, table)
 	}
 	main := alias{name: "a", t: table("main")}
 	if pick("shape", 6) == 0 {
@@ -114,7 +126,40 @@ func (w *world) drawMapping(t *rapid.T) drawnMapping {
 			sql = strings.ReplaceAll(sql, word, strings.ToUpper(word))
 		}
 	}
-	return drawnMapping{sql, objects, child}
+	return drawnMapping{sql: sql, objects: objects, child: child}
+}
+
+// drawGroup draws several SELECTs that make one document: rows by their key, and groups of rows.
+func (w *world) drawGroup(pick func(string, int) int, spell func(drawnTable) string, table func(string) drawnTable) drawnMapping {
+	w.uses("parts")
+	var sqls, ids, fields []string
+	joins := ""
+	for i := range 2 + pick("more parts", 2) {
+		t, name := table("of part"), fmt.Sprintf("m%d", i)
+		fields = append(fields, fmt.Sprintf("%s.g%dn, %[1]s.g%[2]ds", name, i))
+		if t.composite || pick("grouped part", 2) == 0 {
+			w.uses("grouped part")
+			sql := fmt.Sprintf("select a.up as _id, count(*) as g%dn, group_concat(a.s order by a.id, a.k) as g%[1]ds from %s a group by a.up", i, spell(t))
+			sqls, ids = append(sqls, sql), append(ids, "select up from "+spell(t)+" where up is not null")
+			joins += fmt.Sprintf(" left join (%s) %s on %[2]s._id = k.id", sql, name)
+			continue
+		}
+		w.uses("plain part")
+		sql := fmt.Sprintf("select a.id as _id, a.n as g%dn, upper(a.s) as g%[1]ds from %s a", i, spell(t))
+		if pick("where of a part", 2) == 0 {
+			sql += " where a.n > 2"
+		}
+		sqls, ids = append(sqls, sql), append(ids, "select x._id from ("+sql+") x")
+		joins += fmt.Sprintf(" left join (%s) %s on %[2]s._id = k.id", sql, name)
+	}
+	m := drawnMapping{sql: sqls[0], parts: make(map[string]string),
+		whole: strings.Replace("select k.id as _id, "+strings.Join(fields, ", ")+" from (IDS) k"+joins, "IDS", strings.Join(ids, " union "), 1)}
+	m.whole = strings.Replace(m.whole, "select up from", "select up as id from", 1)
+	m.whole = strings.Replace(m.whole, "select x._id from", "select x._id as id from", 1)
+	for i, sql := range sqls[1:] {
+		m.parts[fmt.Sprintf("p%d", i)] = sql
+	}
+	return m
 }
 
 // drawJoin adds a table, or a sub-query, to FROM such that each row of the first table stays one row: it is joined by its whole key, or

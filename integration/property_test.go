@@ -135,7 +135,7 @@ func (w *world) play(ctx context.Context, r *rig) (rows int, err error) {
 	}
 	for i, m := range w.mappings {
 		if m.child {
-			err := r.es.CreateIndex(ctx, w.index(i), json.RawMessage(`{"settings":{"number_of_shards":3,"number_of_replicas":0},"mappings":{"properties":{"kind":{"type":"join","relations":{"parent":"child"}}}}}`))
+			err := r.es.CreateIndex(ctx, w.index(i), json.RawMessage(`{"settings":{"number_of_shards":3,"number_of_replicas":0},"mappings":{"dynamic":false,"properties":{"kind":{"type":"join","relations":{"parent":"child"}}}}}`))
 			if err != nil {
 				return 0, err
 			}
@@ -188,7 +188,7 @@ func (w *world) compare(ctx context.Context, r *rig, node *harness.Node) (rows i
 		return 0, fmt.Errorf("%w\n%s", err, node.LogTail(40))
 	}
 	for i, m := range w.mappings {
-		pair := oracle.Pair{SQL: m.sql, Index: w.index(i), Objects: m.objects}
+		pair := oracle.Pair{SQL: m.want(), Index: w.index(i), Objects: m.objects}
 		if m.child {
 			pair.Join.Field, pair.Join.Name, pair.Join.Parent = "kind", "child", "above"
 		}

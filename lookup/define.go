@@ -50,7 +50,11 @@ func shape(ctx context.Context, source Source, r *mapping.Rule, anchor *event.Ta
 		if name == anchor.Name {
 			continue
 		}
-		if _, err := source.Describe(ctx, name); err != nil {
+		table, err := source.Describe(ctx, name)
+		if err == nil {
+			err = r.CheckKeys(anchor, table)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -86,6 +86,17 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 	for _, skip := range cfg.Skips {
 		m.skips[skip] = true
 	}
+	if len(cfg.Parts) > 0 {
+		rule, err := m.compileGroup(cfg, defaultSchema)
+		if err == nil {
+			err = m.checkNames(rule)
+		}
+		if err != nil {
+			return nil, err
+		}
+		m.use(rule)
+		return m, nil
+	}
 	stmt, err := m.parse()
 	if err != nil {
 		return nil, err

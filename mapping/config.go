@@ -17,6 +17,10 @@ type Config struct {
 	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
 	// ObjFields says which texts become arrays or objects, by their names in the document: "array:SEPARATOR" or "object".
 	ObjFields map[string]string `toml:"objFields,omitempty" json:"objFields,omitempty"`
+	// Upsert says that mappings of other names write the same documents: package config makes one of them, with Parts.
+	Upsert bool `toml:"upsert,omitempty" json:"upsert,omitempty"`
+	// Parts are further SELECTs of the documents, by names of their own: each gives fields by the same ids.
+	Parts map[string]string `toml:"parts,omitempty" json:"parts,omitempty"`
 	// Relations is the join field of a document, by its name: one, of which the document is a parent, or a child.
 	Relations map[string]RelationConfig `toml:"relations,omitempty" json:"relations,omitempty"`
 	// EtlCondition says which rows a load of a part takes: "where a.created >= {}", each {} a parameter of the load.
@@ -32,7 +36,6 @@ func (Config) RefusedKeys() map[string]string {
 	return map[string]string{
 		"_type":           "Elasticsearch 7 has no types; leave it out",
 		"pk":              "documents are found by their id, never by another field; write the table's key as the id: KEY as _id",
-		"upsert":          "a document is written whole by one mapping, so that no part of it can be lost; join the tables in one mapping's sql",
 		"syncByTimestamp": "every change is followed as it comes; leave it out",
 		"syncInterval":    "every change is followed as it comes; leave it out",
 	}
@@ -83,7 +86,7 @@ func (c Config) Validate() []error {
 			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
 		}
 	}
-	return slices.Concat(errs, c.validateFields(), c.validateObjFields(), c.validateRelations())
+	return slices.Concat(errs, c.validateFields(), c.validateObjFields(), c.validateRelations(), c.validateParts())
 }
 
 // badIndexName says why Elasticsearch would refuse an index of that name, or "".

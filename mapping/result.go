@@ -17,6 +17,9 @@ func (r *Rule) KeyColumns(anchor *event.Table) ([]event.Column, error) {
 	out := make([]event.Column, len(b.columns))
 	for i, k := range b.columns {
 		out[i] = anchor.Columns[k]
+		if r.branches != nil && isInteger(&out[i]) && !isUnsignedLong(&out[i]) {
+			out[i].Type, out[i].Unsigned = event.BigInt, false // the union's has room for those of all tables
+		}
 	}
 	return out, nil
 }

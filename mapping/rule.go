@@ -27,6 +27,7 @@ type Rule struct {
 	id       []part   // of the anchor's columns
 	key      []string // the anchor's columns in the id, each once
 	parent   []part   // of the anchor's columns, what makes the id of a child's parent; nil for others
+	branches []branch // of a group: what gives the ids, instead of the anchor's table
 	items    []item   // of the select list, but the id; one without a name for *
 	template string   // the SELECT, with marks where a restriction stands
 
@@ -45,7 +46,10 @@ type element struct {
 	group []string          // of a sub-query with GROUP BY: the columns of its table by which it groups, in lower case
 	reads map[string]bool   // the columns that the SQL names, in lower case
 	path  []link            // to the anchor
-	push  string            // of a sub-query: the mark in it where its restriction stands
+	// id and idColumns are, of a table that gives ids of a group, what makes them, and which of its columns are those of the key.
+	id        []part
+	idColumns []string
+	push      string // of a sub-query: the mark in it where its restriction stands
 }
 
 // A link says that columns of two elements are equal where both are joined.
@@ -117,6 +121,9 @@ func (r *Rule) compileSource(n *ast.TableSource, defaultSchema string) error {
 	e := &element{name: calledBy(n), from: n, at: r.src.find(`\bfrom\b`, 0), reads: map[string]bool{}}
 	switch from := n.Source.(type) {
 	case *ast.TableName:
+		if from.Name.O == idsMark && r.id != nil { // of a group
+			break
+		}
 		if err := r.setTable(e, from, defaultSchema); err != nil {
 			return err
 		}

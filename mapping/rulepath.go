@@ -204,8 +204,19 @@ func (r *Rule) pushed(e *element) string {
 
 // from is the FROM of the tables between an element and the anchor, without the element.
 func (r *Rule) from(path []link) string {
+	if r.branches != nil {
+		return " FROM " + r.ids() + " AS " + sqltext.Quote(r.anchor.name) + joins(path)
+	}
+	return joined(r.anchor, path)
+}
+
+// joined is the FROM of a table and of those that a path to it leads over.
+func joined(to *element, path []link) string {
+	return " FROM " + sqltext.Table(to.table) + " AS " + sqltext.Quote(to.name) + joins(path)
+}
+
+func joins(path []link) string {
 	var b strings.Builder
-	b.WriteString(" FROM " + sqltext.Table(r.anchor.table) + " AS " + sqltext.Quote(r.anchor.name))
 	for _, l := range slices.Backward(path[1:]) {
 		b.WriteString(" JOIN " + sqltext.Table(l.from.table) + " AS " + sqltext.Quote(l.from.name) + " ON ")
 		from, to := exprs(l.from.name, l.fromCols), exprs(l.to.name, l.toCols)
@@ -234,6 +245,9 @@ func (r *Rule) query(restriction string) string {
 
 func (r *Rule) keyExprs() []string { return exprs(r.anchor.name, r.key) }
 
+// noKey is the condition that one of a key's columns is NULL.
+func noKey(exprs []string) string { return strings.Join(exprs, " IS NULL OR ") + " IS NULL" }
+
 // Shape is a SELECT without rows that tells the columns.
 func (r *Rule) Shape() string { return r.query("FALSE") }
 
@@ -242,34 +256,32 @@ func (r *Rule) Documents(keys [][]string) string { return r.query(sqltext.In(r.k
 
 // Nulls is the SELECT of a row that would have NULL as its document's id, if there is one.
 func (r *Rule) Nulls() string {
-	return r.query(r.noKey()) + " LIMIT 1"
+	return r.query(noKey(r.keyExprs())) + " LIMIT 1"
 }
-
-func (r *Rule) noKey() string { return strings.Join(r.keyExprs(), " IS NULL OR ") + " IS NULL" }
 
 // Between is the SELECT of the documents whose keys are behind one and up to another, in their order; nil is the start, with rows that
 // have no key, or the end. Those are taken that have a row of the anchor for which where holds, "" for all: whole, whatever other rows
 // they have.
 func (r *Rule) Between(key, last []string, where string) string {
-	condition := r.between(key, last)
-	noKey := r.noKey()
+	condition := between(r.keyExprs(), key, last)
+	none := noKey(r.keyExprs())
 	if where != "" {
 		condition += " AND " + sqltext.Tuple(r.keyExprs()) + " IN (SELECT " + strings.Join(r.keyExprs(), ", ") + r.from([]link{{}}) + " WHERE (" + where + ") AND " + condition + ")"
-		noKey = "(" + noKey + ") AND (" + where + ")"
+		none = "(" + none + ") AND (" + where + ")"
 	}
 	if len(key) == 0 {
-		condition = "(" + condition + ") OR " + noKey
+		condition = "(" + condition + ") OR " + none
 	}
 	return r.query(condition) + " ORDER BY " + strings.Join(r.keyExprs(), ", ")
 }
 
-func (r *Rule) between(key, last []string) string {
+func between(exprs, key, last []string) string {
 	condition := "TRUE"
 	if len(key) > 0 {
-		condition = "(" + sqltext.Behind(r.keyExprs(), key) + ")"
+		condition = "(" + sqltext.Behind(exprs, key) + ")"
 	}
 	if len(last) > 0 {
-		condition += " AND NOT (" + sqltext.Behind(r.keyExprs(), last) + ")"
+		condition += " AND NOT (" + sqltext.Behind(exprs, last) + ")"
 	}
 	return condition
 }
@@ -277,22 +289,30 @@ func (r *Rule) between(key, last []string) string {
 // Keys is the SELECT of at most limit keys behind one, whether they have documents or not, of rows for which where holds; nil is the
 // start, and "" all rows.
 func (r *Rule) Keys(key []string, limit int, where string) string {
-	condition := r.between(key, nil)
+	if r.branches != nil {
+		return r.nextIDs(key, limit)
+	}
+	condition := between(r.keyExprs(), key, nil)
 	if where != "" {
 		condition = "(" + where + ") AND " + condition
 	}
-	return r.keys(r.from([]link{{}}), condition, limit)
+	return keys(r.keyExprs(), r.from([]link{{}}), condition, limit)
 }
 
 // Linked is the SELECT of at most limit keys behind one whose documents a row of the i-th element with these columns may be part of.
 func (r *Rule) Linked(i int, columns [][]string, key []string, limit int) string {
 	path := r.elements[i].path
-	return r.keys(r.from(path), sqltext.In(exprs(path[0].to.name, path[0].toCols), columns)+" AND "+r.between(key, nil), limit)
+	own, from := r.keyExprs(), r.from(path)
+	if r.branches != nil { // the table that gives the ids knows them
+		last := path[len(path)-1]
+		own, from = exprs(last.from.name, last.fromCols), joined(last.from, path[:len(path)-1])
+	}
+	return keys(own, from, sqltext.In(exprs(path[0].to.name, path[0].toCols), columns)+" AND "+between(own, key, nil), limit)
 }
 
-func (r *Rule) keys(from, condition string, limit int) string {
-	list := strings.Join(r.keyExprs(), ", ")
-	return "SELECT DISTINCT " + list + from + " WHERE " + condition + " AND NOT (" + r.noKey() + ") ORDER BY " + list + " LIMIT " + formatInt(int64(limit))
+func keys(key []string, from, condition string, limit int) string {
+	list := strings.Join(key, ", ")
+	return "SELECT DISTINCT " + list + from + " WHERE " + condition + " AND NOT (" + noKey(key) + ") ORDER BY " + list + " LIMIT " + formatInt(int64(limit))
 }
 
 // A Lookup is one table that is searched by columns when a row of another changes, or when documents are rendered.
@@ -305,6 +325,9 @@ type Lookup struct {
 // Lookups returns what should have an index.
 func (r *Rule) Lookups() []Lookup {
 	out := []Lookup{{Changed: r.anchor.table, Table: r.anchor.table, Columns: r.key}}
+	for _, b := range r.branches {
+		out = append(out, Lookup{b.table, b.table, b.columns})
+	}
 	for _, e := range r.elements {
 		if e == r.anchor {
 			continue

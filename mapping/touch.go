@@ -54,6 +54,9 @@ func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 		return false, nil
 	}
 	for i, e := range r.elements {
+		if r.branches != nil && e == r.anchor {
+			continue // no table has its rows
+		}
 		whole := row.Op == event.DropTable && row.Table.Name == event.TableName{Schema: e.table.Schema}
 		if row.Table.Name != e.table && !whole {
 			continue
@@ -68,6 +71,7 @@ func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 		t.Last = max(t.Last, row.Version)
 		if row.Op == event.DeleteAll {
 			t.All = true
+			clear = clear || e.id != nil // the documents that only this table's rows made are in no other
 			continue
 		}
 		b, err := r.bound(e, row.Table)
@@ -77,7 +81,7 @@ func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 		if row.Op == event.Update && b.same(row) {
 			continue
 		}
-		if e == r.anchor {
+		if b.id != nil {
 			r.touchKeys(b, row, t)
 		} else if err := r.touchLinks(i, b, row, t); err != nil {
 			return false, err
@@ -110,8 +114,11 @@ func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
 		return b, nil
 	}
 	b := &boundElement{table: t}
-	names := r.key
+	names, id := r.key, r.id
 	if e != r.anchor {
+		names, id = e.idColumns, e.id
+	}
+	if id == nil {
 		names = e.path[0].fromCols
 	}
 	for _, name := range names {
@@ -121,12 +128,12 @@ func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
 		}
 		b.columns = append(b.columns, k)
 	}
-	if e == r.anchor {
+	if id != nil {
 		var err error
-		if b.id, err = r.idParts(t, r.id); err != nil {
+		if b.id, err = r.idParts(t, id); err != nil {
 			return nil, err
 		}
-		if r.parent != nil {
+		if r.parent != nil && e == r.anchor {
 			b.parent = &boundRelation{}
 			if b.parent.parent, err = r.idParts(t, r.parent); err != nil {
 				return nil, err
