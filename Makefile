@@ -5,7 +5,7 @@
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
 # make soak     the cluster's scenarios at full length (about 12 min), then SOAK_SCHEDULES random schedules of faults on three nodes,
-#               SOAK_KILLS kills and twice SOAK_CUTS cuts of the leader; adds to docs/reliability.jsonl
+#               as many in ZooKeeper mode, SOAK_KILLS kills and twice SOAK_CUTS cuts of the leader; adds to docs/reliability.jsonl
 # make reliability  puts the figures of docs/reliability.jsonl into docs/reliability.md
 # make clean    removes what build made; the cache of servers stays
 
@@ -70,6 +70,7 @@ bench: build components
 soak: build components
 	go test -tags integration -count 1 -timeout 2h ./integration -soak -v \
 		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread|TestLarge|TestRendered|TestAnyMapping)$$'
+	go run ./integration/soak -report docs/reliability.jsonl -mode zookeeper -schedules $(SOAK_SCHEDULES) -seed $(SOAK_SEED)
 	go run ./integration/soak -report docs/reliability.jsonl -schedules $(SOAK_SCHEDULES) -seed $(SOAK_SEED) -kills $(SOAK_KILLS) -cuts $(SOAK_CUTS)
 
 reliability:

@@ -44,7 +44,7 @@ func newKeeper(t *testing.T, name string, options oracle.WorkloadConfig, session
 	}
 	k := &keeper{ensemble: ensemble, ways: make(map[string][]*proxy.TCP)}
 	k.trio = &trio{rig: newServers(t, name, options, listen+":0")}
-	coordination := func(number int) string {
+	coordination := func(number int) (string, error) {
 		var servers []string
 		for _, address := range ensemble.Servers() {
 			p, err := proxy.NewTCPOn(listen+":0", address)
@@ -54,7 +54,7 @@ func newKeeper(t *testing.T, name string, options oracle.WorkloadConfig, session
 			k.ways[name] = append(k.ways[name], p)
 			servers = append(servers, fmt.Sprintf("%q", p.Addr()))
 		}
-		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n", strings.Join(servers, ", "), name, session)
+		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n", strings.Join(servers, ", "), name, session), nil
 	}
 	sections := k.sections("")
 	for i := 2; i <= 3; i++ {

@@ -25,16 +25,18 @@ func TestSchedules(t *testing.T) {
 		name string // the rows of the matrix
 		lab.Schedule
 	}{
-		{"F1 F3", parse(t, "seed 1 load 5s\n 0.5s +1s kill-mid-write worker\n 3.5s +1s kill leader")},
-		{"F8 F9", parse(t, "seed 2 load 6s\n 0.5s +3s pause leader\n 2s +3s pause worker")},
-		{"F19", parse(t, "seed 3 load 6s\n 1s +4s cut leader")},
-		{"F30", parse(t, "seed 4 load 5s\n 0.5s +4s peer-resets\n 1s +3s mysql-resets")},
-		{"F51", parse(t, "seed 5 load 5s\n 0.5s +4s dump-kills")},
-		{"F75 F78", parse(t, "seed 6 load 5s\n 0.5s +4s elastic-item-faults")},
-		{"F77", parse(t, "seed 7 load 5s\n 0.5s +4s elastic-answers-lost")},
-		{"random 2", lab.Random(2, 6*time.Second)},
-		{"random 4", lab.Random(4, 6*time.Second)},
-		{"random 15", lab.Random(15, 6*time.Second)},
+		{"F1 F3", parse(t, "seed 1 load 5s mode raft\n 0.5s +1s kill-mid-write worker\n 3.5s +1s kill leader")},
+		{"F8 F9", parse(t, "seed 2 load 6s mode raft\n 0.5s +3s pause leader\n 2s +3s pause worker")},
+		{"F19", parse(t, "seed 3 load 6s mode raft\n 1s +4s cut leader")},
+		{"F30", parse(t, "seed 4 load 5s mode raft\n 0.5s +4s peer-resets\n 1s +3s mysql-resets")},
+		{"F51", parse(t, "seed 5 load 5s mode raft\n 0.5s +4s dump-kills")},
+		{"F75 F78", parse(t, "seed 6 load 5s mode raft\n 0.5s +4s elastic-item-faults")},
+		{"F77", parse(t, "seed 7 load 5s mode raft\n 0.5s +4s elastic-answers-lost")},
+		{"random 2", lab.Random(lab.Raft, 2, 6*time.Second)},
+		{"random 4", lab.Random(lab.Raft, 4, 6*time.Second)},
+		{"random 15", lab.Random(lab.Raft, 15, 6*time.Second)},
+		{"F97 F99", parse(t, "seed 8 load 6s mode zookeeper\n 0.5s +2s keeper-kill\n 1s +1s kill-mid-write leader\n 3s +2s keeper-freeze")},
+		{"random 3 with ZooKeeper", lab.Random(lab.ZooKeeper, 3, 6*time.Second)},
 	}
 	for _, s := range schedules {
 		t.Run(s.name, func(t *testing.T) {

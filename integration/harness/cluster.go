@@ -26,7 +26,7 @@ type Cluster struct {
 	Nodes []*Node // those that belong to it, whether they run or not
 	made  int
 	place func(number int) *Place
-	file  func(number int) string // of a node that has one instead of being told to join; nil
+	file  func(number int) (string, error) // of a node that has one instead of being told to join; nil
 
 	mu sync.Mutex // of Nodes, for Status
 }
@@ -55,13 +55,14 @@ func NewClusterAt(dir string, count int, sections string, place func(number int)
 
 // NewZooKeeper makes count nodes that find each other in an ensemble. Each has a file: the first one's has the sections, and
 // coordination says the section [coordination] of the node of each number, from 1. Nothing runs yet.
-func NewZooKeeper(dir string, count int, sections string, coordination func(number int) string, place func(number int) *Place) (*Cluster, error) {
-	c := &Cluster{Dir: dir, place: place, file: func(number int) string {
-		text := fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, coordination(number))
+func NewZooKeeper(dir string, count int, sections string, coordination func(number int) (string, error), place func(number int) *Place) (*Cluster, error) {
+	c := &Cluster{Dir: dir, place: place, file: func(number int) (string, error) {
+		section, err := coordination(number)
+		text := fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, section)
 		if number == 1 {
 			text += sections
 		}
-		return text
+		return text, err
 	}}
 	for len(c.Nodes) < count {
 		if _, err := c.Add(); err != nil {
@@ -76,7 +77,11 @@ func (c *Cluster) Add() (*Node, error) {
 	if c.file != nil {
 		c.made++
 		name := fmt.Sprintf("n%d", c.made)
-		n, err := newWithFile(filepath.Join(c.Dir, name), name, c.file(c.made), c.place(c.made))
+		text, err := c.file(c.made)
+		if err != nil {
+			return nil, err
+		}
+		n, err := newWithFile(filepath.Join(c.Dir, name), name, text, c.place(c.made))
 		if err == nil {
 			c.set(append(slices.Clone(c.Nodes), n))
 		}

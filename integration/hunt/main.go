@@ -91,7 +91,7 @@ func hunt(ctx context.Context, l *lab.Lab, bug string, tries int, seed uint64, l
 		return false, err
 	}
 	for try := range tries {
-		schedule := lab.Random(seed+uint64(try), load)
+		schedule := lab.Random(lab.Raft, seed+uint64(try), load)
 		o, err := l.Play(ctx, schedule)
 		if err != nil {
 			return false, err

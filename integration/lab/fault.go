@@ -33,18 +33,27 @@ type kind struct {
 }
 
 func kindOf(name string) (kind, bool) {
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	all := kindsOf(ZooKeeper)
+	i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
 	if i < 0 {
 		return kind{}, false
 	}
-	return kinds[i], true
+	return all[i], true
 }
 
-// Kinds names all kinds of faults.
-func Kinds() []string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.name
+// kindsOf returns what can happen to a cluster of a mode.
+func kindsOf(m Mode) []kind {
+	if m == ZooKeeper {
+		return slices.Concat(kinds, keeperKinds)
+	}
+	return kinds
+}
+
+// Kinds names all kinds of faults of a mode.
+func Kinds(m Mode) []string {
+	var names []string
+	for _, k := range kindsOf(m) {
+		names = append(names, k.name)
 	}
 	return names
 }

@@ -66,3 +66,15 @@ var kinds = []kind{
 	{"elastic-freeze", "F93", nil, 1 * sec, 4 * sec, 2, []string{"elasticsearch"}, elasticFreeze},
 	{"elastic-kill", "F90", nil, 100 * ms, 500 * ms, 2, []string{"elasticsearch", "stragglers"}, elasticKill},
 }
+
+// keeperKinds are the further ones of a cluster in ZooKeeper mode, which make a third of all.
+var keeperKinds = []kind{
+	{"keeper-kill", "F99", nil, 100 * ms, 3 * sec, 12, []string{"ensemble"}, keeperKill},
+	{"keeper-freeze", "F97", nil, 1 * sec, 6 * sec, 10, []string{"ensemble"}, keeperFreeze},
+	{"keeper-outage", "F98", nil, 1 * sec, 6 * sec, 8, []string{"ensemble"}, keeperOutage},
+	{"keeper-cut", "F100 F101", anyNode, 1 * sec, 6 * sec, 14, []string{"keeper ways"}, keeperCut},
+	{"keeper-silent", "F102", nil, 1 * sec, 4 * sec, 8, []string{"keeper ways"}, keeperSilent},
+	{"keeper-resets", "F103", nil, 1 * sec, 4 * sec, 8, []string{"keeper ways"}, keeperResets},
+	{"keeper-delay", "F27", nil, 1 * sec, 4 * sec, 6, []string{"keeper ways"}, keeperDelay},
+	{"keeper-truncates", "F31", nil, 1 * sec, 3 * sec, 6, []string{"keeper ways"}, keeperTruncates},
+}

@@ -36,6 +36,7 @@ type Lab struct {
 	dir    string
 	db     *component.MySQL
 	es     *component.Elasticsearch
+	zk     *component.ZooKeeper // nil until a trial wants it
 	net    *component.Network
 	trials int
 }
@@ -62,6 +63,14 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 	return l, nil
 }
 
+// ensemble starts the ZooKeeper, unless it runs.
+func (l *Lab) ensemble(ctx context.Context) (err error) {
+	if l.zk == nil {
+		l.zk, err = component.StartZooKeeper(ctx, filepath.Join(l.dir, "zookeeper"), component.ZooKeeperOptions{})
+	}
+	return err
+}
+
 // Close ends everything and removes the servers' data.
 func (l *Lab) Close() error {
 	var errs []error
@@ -71,10 +80,13 @@ func (l *Lab) Close() error {
 	if l.db != nil {
 		errs = append(errs, l.db.Kill())
 	}
+	if l.zk != nil {
+		errs = append(errs, l.zk.Kill())
+	}
 	if l.net != nil {
 		errs = append(errs, l.net.Close())
 	}
-	for _, server := range []string{"mysql", "elasticsearch"} {
+	for _, server := range []string{"mysql", "elasticsearch", "zookeeper"} {
 		errs = append(errs, os.RemoveAll(filepath.Join(l.dir, server)))
 	}
 	return errors.Join(errs...)

@@ -86,7 +86,7 @@ func (l *Lab) leaders(ctx context.Context, what string, count int, strip bool, e
 	if err := t.judge(ctx); err != nil {
 		return Record{}, err
 	}
-	o := t.outcome.Record(0, "")
+	o := t.outcome.Record(Raft, 0, "")
 	o.What, o.TimesMS, o.Late = r.What, r.TimesMS, t.late
 	return o, nil
 }

@@ -39,7 +39,7 @@ func (o *Outcome) violate(format string, args ...any) {
 
 // Play plays a schedule and judges it. The error says that the laboratory itself failed, or ctx ended: the outcome shows nothing.
 func (l *Lab) Play(ctx context.Context, s Schedule) (Outcome, error) {
-	t, err := l.newTrial(ctx, s.Seed, trialOptions{load: s.Seed%3 == 0, tls: s.Seed%2 == 0, work: oracle.WorkloadConfig{
+	t, err := l.newTrial(ctx, s.Seed, trialOptions{mode: s.Mode, load: s.Seed%3 == 0, tls: s.Seed%2 == 0, work: oracle.WorkloadConfig{
 		Keys: 3000, MaxRows: 400, Pace: 20 * time.Millisecond, Truncates: true}})
 	if err != nil {
 		return Outcome{}, err

@@ -12,7 +12,7 @@ import (
 
 // A Record is one line of the report's file: a schedule that was played, or a row of kills or cuts.
 type Record struct {
-	What         string         `json:"what"` // Schedules, Kills, Cuts or CutsUnversioned
+	What         string         `json:"what"` // one of the below
 	Time         time.Time      `json:"time"`
 	Build        string         `json:"build"` // of canalgo
 	Seed         uint64         `json:"seed,omitempty"`
@@ -33,14 +33,19 @@ type Record struct {
 // What a record is about.
 const (
 	Schedules       = "schedule"
+	WithZooKeeper   = "schedule in ZooKeeper mode"
 	Kills           = "kills of the leader"
 	Cuts            = "cuts of the leader"
 	CutsUnversioned = "cuts of the leader without versions"
 )
 
-// Record returns the line of an outcome.
-func (o Outcome) Record(seed uint64, build string) Record {
-	return Record{What: Schedules, Time: time.Now().UTC().Truncate(time.Second), Build: build, Seed: seed, Faults: o.Faults, Kills: o.Kills, InFlight: o.InFlight,
+// Record returns the line of a schedule's outcome.
+func (o Outcome) Record(m Mode, seed uint64, build string) Record {
+	what := Schedules
+	if m == ZooKeeper {
+		what = WithZooKeeper
+	}
+	return Record{What: what, Time: time.Now().UTC().Truncate(time.Second), Build: build, Seed: seed, Faults: o.Faults, Kills: o.Kills, InFlight: o.InFlight,
 		Transactions: o.Transactions, Rows: o.Rows, Items: o.Items, Repeats: o.Repeats,
 		WholeMS: o.Whole.Milliseconds(), EqualMS: o.Equal.Milliseconds(), Violations: o.Violations}
 }

@@ -12,10 +12,20 @@ import (
 // A Schedule is a load of some length and the faults that happen meanwhile. It is written as a trace, one line a fault, and read
 // from one.
 type Schedule struct {
+	Mode   Mode   // of the cluster
 	Seed   uint64 // of the load, and of what the faults draw
 	Load   time.Duration
 	Events []Event // in the order of their starts
 }
+
+// A Mode says what coordinates a cluster.
+type Mode string
+
+// The modes.
+const (
+	Raft      Mode = "raft"
+	ZooKeeper Mode = "zookeeper" // an ensemble of three
+)
 
 // An Event is one fault: it breaks something at Start, counted from the start of the load, and heals it Length later.
 type Event struct {
@@ -43,7 +53,7 @@ func (e Event) String() string {
 // String is the trace.
 func (s Schedule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d load %s\n", s.Seed, s.Load)
+	fmt.Fprintf(&b, "seed %d load %s mode %s\n", s.Seed, s.Load, s.Mode)
 	for _, e := range s.Events {
 		fmt.Fprintln(&b, e)
 	}
@@ -61,7 +71,7 @@ func Parse(trace string) (Schedule, error) {
 		}
 		var err error
 		if strings.HasPrefix(text, "seed ") {
-			s.Seed, s.Load, err = parseHead(text)
+			s.Seed, s.Load, s.Mode, err = parseHead(text)
 		} else {
 			var e Event
 			e, err = parseEvent(text)
@@ -72,18 +82,21 @@ func Parse(trace string) (Schedule, error) {
 		}
 	}
 	if s.Load <= 0 {
-		return Schedule{}, fmt.Errorf("trace: it must begin with: seed NUMBER load DURATION")
+		return Schedule{}, fmt.Errorf("trace: it must begin with: seed NUMBER load DURATION mode MODE")
 	}
 	return s, nil
 }
 
-func parseHead(text string) (seed uint64, load time.Duration, err error) {
+func parseHead(text string) (seed uint64, load time.Duration, mode Mode, err error) {
 	var length string
-	if _, err = fmt.Sscanf(text, "seed %d load %s", &seed, &length); err != nil {
-		return 0, 0, fmt.Errorf("want seed NUMBER load DURATION: %w", err)
+	if _, err = fmt.Sscanf(text, "seed %d load %s mode %s", &seed, &length, &mode); err != nil {
+		return 0, 0, "", fmt.Errorf("want seed NUMBER load DURATION mode MODE: %w", err)
+	}
+	if mode != Raft && mode != ZooKeeper {
+		return 0, 0, "", fmt.Errorf("want mode %s or %s, got %q", Raft, ZooKeeper, mode)
 	}
 	load, err = time.ParseDuration(length)
-	return seed, load, err
+	return seed, load, mode, err
 }
 
 func parseEvent(text string) (Event, error) {
@@ -114,15 +127,16 @@ func parseEvent(text string) (Event, error) {
 }
 
 // Random draws a schedule: 7 to 15 faults that overlap.
-func Random(seed uint64, load time.Duration) Schedule {
+func Random(m Mode, seed uint64, load time.Duration) Schedule {
 	random := rand.New(rand.NewPCG(seed, 1))
-	s := Schedule{Seed: seed, Load: load}
+	s := Schedule{Mode: m, Seed: seed, Load: load}
+	all := kindsOf(m)
 	var weights int
-	for _, k := range kinds {
+	for _, k := range all {
 		weights += k.weight
 	}
 	for range 7 + random.IntN(9) {
-		k := draw(random.IntN(weights))
+		k := draw(all, random.IntN(weights))
 		length := k.shortest + time.Duration(random.Int64N(int64(k.longest-k.shortest)+1))
 		length = min(length, load*3/4)
 		e := Event{Start: time.Duration(random.Int64N(int64(load - length))), Length: length, Fault: k.name}
@@ -136,8 +150,8 @@ func Random(seed uint64, load time.Duration) Schedule {
 	return s
 }
 
-func draw(n int) kind {
-	for _, k := range kinds {
+func draw(all []kind, n int) kind {
+	for _, k := range all {
 		if n -= k.weight; n < 0 {
 			return k
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,9 @@ type trial struct {
 	nodes   []*harness.Node // of the start; one may join
 	mysql   *proxy.TCP
 	elastic *proxy.Elastic
-	ports   []*proxy.TCP // before each host's node port
+	ports   []*proxy.TCP            // before each host's node port
+	ways    []*proxy.TCP            // to the ensemble
+	wayOf   [nodes + 1][]*proxy.TCP // of them, each node's, by its number
 	work    *oracle.Workload
 	beat    *beat // when asked for
 	visits  oracle.Visits
@@ -36,6 +39,7 @@ type trial struct {
 
 	mu       sync.Mutex
 	random   *rand.Rand
+	mode     Mode
 	tls      bool            // between the nodes and MySQL
 	strip    bool            // no version reaches Elasticsearch
 	taken    map[string]bool // what a fault has in its hands
@@ -52,6 +56,7 @@ const schema = "lab"
 
 // trialOptions are what a kind of trial needs otherwise.
 type trialOptions struct {
+	mode   Mode // Raft when it is empty
 	direct bool // the nodes reach each other without proxies
 	load   bool // there are rows before the start
 	strip  bool // no version reaches Elasticsearch
@@ -65,7 +70,7 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 	l.trials++
 	t := &trial{lab: l, name: fmt.Sprintf("t%d", l.trials), random: rand.New(rand.NewPCG(seed, 2)),
 		taken: make(map[string]bool), excused: make(map[*harness.Node]bool), straggle: make(map[string]time.Duration)}
-	t.tls, t.strip, t.touched = o.tls, o.strip, make(map[string]bool)
+	t.mode, t.tls, t.strip, t.touched = o.mode, o.tls, o.strip, make(map[string]bool)
 	t.outcome.Faults = make(map[string]int)
 	defer func() {
 		if err != nil {
@@ -110,7 +115,14 @@ func (l *Lab) newTrial(ctx context.Context, seed uint64, o trialOptions) (_ *tri
 			return nil, err
 		}
 	}
-	t.cluster, err = harness.NewClusterAt(t.dir, nodes, t.sections(o), t.place)
+	if o.mode == ZooKeeper {
+		if err := l.ensemble(ctx); err != nil {
+			return nil, err
+		}
+		t.cluster, err = harness.NewZooKeeper(t.dir, nodes, t.sections(o), t.coordinate, t.place)
+	} else {
+		t.cluster, err = harness.NewClusterAt(t.dir, nodes, t.sections(o), t.place)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +239,7 @@ func (t *trial) end(keep bool) error {
 			_ = n.Kill() // one that ended by itself was judged before
 		}
 	}
-	for _, p := range append(t.ports, t.mysql) {
+	for _, p := range slices.Concat(t.ports, t.ways, []*proxy.TCP{t.mysql}) {
 		if p != nil {
 			errs = append(errs, p.Close())
 		}

@@ -6,6 +6,7 @@
 //	go run ./integration/soak -schedules 20            # with seeds of their own, after those in the report
 //	go run ./integration/soak -seed 7                  # that one
 //	go run ./integration/soak -trace FILE              # the same faults again
+//	go run ./integration/soak -mode zookeeper -schedules 20
 //	go run ./integration/soak -kills 200 -cuts 200     # of the leader, each measured
 //	go run ./integration/soak -render docs/reliability.md
 package main
@@ -30,8 +31,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s := soak{}
+	s := soak{mode: lab.Raft}
 	flag.IntVar(&s.schedules, "schedules", 0, "how many random schedules are played")
+	flag.Func("mode", "what coordinates the clusters of the schedules: raft (the default) or zookeeper", s.setMode)
 	flag.IntVar(&s.kills, "kills", 0, "how many times the leader is killed, and measured until a new row arrives")
 	flag.IntVar(&s.cuts, "cuts", 0, "how many times the leader is cut off from the others, and its requests are counted; then as many without versions")
 	flag.StringVar(&s.document, "render", "", "a document, into which the report's figures are put; nothing is played")
@@ -48,6 +50,7 @@ func main() {
 }
 
 type soak struct {
+	mode                    lab.Mode
 	schedules, kills, cuts  int
 	seed                    uint64
 	load                    time.Duration
@@ -57,6 +60,14 @@ type soak struct {
 	build  string
 	lab    *lab.Lab
 	failed int
+}
+
+func (s *soak) setMode(text string) error {
+	s.mode = lab.Mode(text)
+	if s.mode != lab.Raft && s.mode != lab.ZooKeeper {
+		return fmt.Errorf("want %s or %s", lab.Raft, lab.ZooKeeper)
+	}
+	return nil
 }
 
 func (s *soak) run(ctx context.Context) (err error) {
@@ -123,7 +134,7 @@ func (s *soak) plan() ([]lab.Schedule, error) {
 	}
 	var all []lab.Schedule
 	for i := range s.schedules {
-		all = append(all, lab.Random(first+uint64(i), s.load))
+		all = append(all, lab.Random(s.mode, first+uint64(i), s.load))
 	}
 	return all, nil
 }
@@ -152,7 +163,7 @@ func (s *soak) play(ctx context.Context, schedule lab.Schedule, which string) er
 		s.failed++
 		fmt.Printf("VIOLATED, see %s; the trace is\n%s%s\n", o.Evidence, schedule, strings.Join(o.Violations, "\n"))
 	}
-	return s.note(o.Record(schedule.Seed, s.build))
+	return s.note(o.Record(schedule.Mode, schedule.Seed, s.build))
 }
 
 // leaders plays the rows of kills and cuts.

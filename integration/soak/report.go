@@ -35,70 +35,96 @@ func render(document string, records []lab.Record) error {
 
 // figures is the report in words and tables.
 func figures(records []lab.Record) string {
+	of := make(map[string][]lab.Record)
+	for _, r := range records {
+		of[r.What] = append(of[r.What], r)
+	}
 	var b strings.Builder
+	writeSchedules(&b, of[lab.Schedules])
+	for _, what := range []string{lab.Kills, lab.Cuts, lab.CutsUnversioned} {
+		writeTimes(&b, what, of[what])
+	}
+	if all := of[lab.WithZooKeeper]; len(all) > 0 {
+		b.WriteString("\n### In ZooKeeper mode\n")
+		writeSchedules(&b, all)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// writeSchedules says what came of random schedules.
+func writeSchedules(b *strings.Builder, records []lab.Record) {
+	if len(records) == 0 {
+		return
+	}
 	var builds []string
-	var schedules, kills, inFlight, items, repeats int
-	var transactions, rows int64
+	var sum lab.Record
 	var whole, equal []int64
-	faults, series := make(map[string]int), make(map[string][]lab.Record)
-	var violations []string
+	faults := make(map[string]int)
 	for _, r := range records {
 		if !slices.Contains(builds, r.Build) {
 			builds = append(builds, r.Build)
 		}
-		for _, v := range r.Violations {
-			first, _, _ := strings.Cut(v, "\n")
-			violations = append(violations, fmt.Sprintf("%s %d: %s", r.What, r.Seed, first))
-		}
-		if r.What != lab.Schedules {
-			series[r.What] = append(series[r.What], r)
-			continue
-		}
-		schedules++
-		kills, inFlight, items, repeats = kills+r.Kills, inFlight+r.InFlight, items+r.Items, repeats+r.Repeats
-		transactions, rows = transactions+r.Transactions, rows+r.Rows
+		sum.Kills, sum.InFlight, sum.Items, sum.Repeats = sum.Kills+r.Kills, sum.InFlight+r.InFlight, sum.Items+r.Items, sum.Repeats+r.Repeats
+		sum.Transactions, sum.Rows = sum.Transactions+r.Transactions, sum.Rows+r.Rows
 		whole, equal = append(whole, r.WholeMS), append(equal, r.EqualMS)
 		for kind, n := range r.Faults {
 			faults[kind] += n
 		}
 	}
-	fmt.Fprintf(&b, "\n%d random schedules, by %d builds of canalgo: %d transactions with %d changed rows became %d written items, of which Elasticsearch "+
-		"refused or took as repeats %d. %d processes of canalgo were killed, %d of them with a write under way.\n", schedules, len(builds), transactions, rows, items, repeats, kills, inFlight)
-	fmt.Fprintf(&b, "\n**Violations: %d.**\n", len(violations))
-	for _, v := range violations {
-		fmt.Fprintf(&b, "\n- %s", v)
+	fmt.Fprintf(b, "\n%d random schedules, by %d builds of canalgo: %d transactions with %d changed rows became %d written items, of which Elasticsearch "+
+		"refused or took as repeats %d. %d processes of canalgo were killed, %d of them with a write under way.\n", len(records), len(builds), sum.Transactions, sum.Rows,
+		sum.Items, sum.Repeats, sum.Kills, sum.InFlight)
+	writeViolations(b, records)
+	b.WriteString("\n| from the last healing | until all nodes worked | until all was written |\n|---|---|---|\n")
+	for _, row := range histogram(whole, equal) {
+		b.WriteString(row)
 	}
-	if len(violations) > 0 {
-		b.WriteString("\n")
-	}
-	if schedules > 0 {
-		b.WriteString("\n| from the last healing | until all nodes worked | until all was written |\n|---|---|---|\n")
-		for _, row := range histogram(whole, equal) {
-			b.WriteString(row)
-		}
-		fmt.Fprintf(&b, "| p50, p99, max | %s | %s |\n", percentiles(whole), percentiles(equal))
-	}
-	for _, what := range []string{lab.Kills, lab.Cuts, lab.CutsUnversioned} {
-		var times []int64
-		late := 0
-		for _, r := range series[what] {
-			times, late = append(times, r.TimesMS...), late+r.Late
-		}
-		if len(times) == 0 {
-			continue
-		}
-		fmt.Fprintf(&b, "\n%d %s: a row that was inserted after it had arrived after %s (p50, p99, max)", len(times), what, percentiles(times))
-		if what != lab.Kills {
-			fmt.Fprintf(&b, "; requests begun by the old leader after its lease: %d", late)
-		}
-		b.WriteString(".\n")
-	}
+	fmt.Fprintf(b, "| p50, p99, max | %s | %s |\n", percentiles(whole), percentiles(equal))
 	b.WriteString("\n| fault | rows of the matrix | made |\n|---|---|---|\n")
 	for _, kind := range slices.Sorted(maps.Keys(faults)) {
-		fmt.Fprintf(&b, "| %s | %s | %d |\n", kind, lab.MatrixRows(kind), faults[kind])
+		fmt.Fprintf(b, "| %s | %s | %d |\n", kind, lab.MatrixRows(kind), faults[kind])
 	}
-	b.WriteString("\n")
-	return b.String()
+}
+
+func writeViolations(b *strings.Builder, records []lab.Record) {
+	var all []string
+	clean := 0 // schedules since the last one
+	for _, r := range records {
+		clean++
+		for _, v := range r.Violations {
+			first, _, _ := strings.Cut(v, "\n")
+			all = append(all, fmt.Sprintf("\n- %s %d: %s", r.What, r.Seed, first))
+			clean = 0
+		}
+	}
+	fmt.Fprintf(b, "\n**Violations: %d.** The last %d had none.\n", len(all), clean)
+	for _, v := range all {
+		b.WriteString(v)
+	}
+	if len(all) > 0 {
+		b.WriteString("\n")
+	}
+}
+
+// writeTimes says how long the new leader took.
+func writeTimes(b *strings.Builder, what string, records []lab.Record) {
+	var times []int64
+	late := 0
+	for _, r := range records {
+		times, late = append(times, r.TimesMS...), late+r.Late
+	}
+	if len(times) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%d %s: a row that was inserted after it had arrived after %s (p50, p99, max)", len(times), what, percentiles(times))
+	if what != lab.Kills {
+		fmt.Fprintf(b, "; requests begun by the old leader after its lease: %d", late)
+	}
+	b.WriteString(".\n")
+	if slices.ContainsFunc(records, func(r lab.Record) bool { return len(r.Violations) > 0 }) {
+		writeViolations(b, records)
+	}
 }
 
 // histogram counts two rows of times, in ms, by powers of two of a quarter second.
