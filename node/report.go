@@ -353,7 +353,7 @@ func stageOfWorker(out *status.Duty, p sink.Progress) {
 }
 
 func (r *dutyRun) reportLoad(l *cluster.LoadState) *status.Load {
-	out := &status.Load{Phase: string(l.Phase), Rows: l.Rows, Total: l.Total, Swept: l.Swept, Runs: l.Runs}
+	out := &status.Load{Phase: string(l.Phase), Rows: l.Rows, Total: l.Total, Swept: l.Swept, Runs: l.Runs, Where: l.Where}
 	if l.Phase != cluster.LoadDone {
 		out.RowsPerSecond = r.loadRows.observe(l.Rows)
 		if out.RowsPerSecond > 0 && l.Total > l.Rows {

@@ -217,8 +217,9 @@ type Load struct {
 	Total         uint64   `json:"total"` // estimate
 	RowsPerSecond float64  `json:"rows_per_second"`
 	SecondsLeft   *float64 `json:"seconds_left,omitempty"`
-	Swept         uint64   `json:"swept"` // documents that belonged to no row
-	Runs          uint64   `json:"runs"`  // how often it was started or had to start again
+	Swept         uint64   `json:"swept"`           // documents that belonged to no row
+	Runs          uint64   `json:"runs"`            // how often it was started or had to start again
+	Where         string   `json:"where,omitempty"` // condition of the rows that are a part of all, "" for all
 }
 
 // Stuck reports whether something needs a person: a source or duty that does not get on by itself.

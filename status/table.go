@@ -116,12 +116,16 @@ func (d Duty) Place() string {
 	}
 	var text string
 	switch {
+	case l.Phase == "done" && l.Where != "":
+		return fmt.Sprintf("%s rows of a part", count(l.Rows))
 	case l.Phase == "done":
 		return fmt.Sprintf("%s rows, %s swept", count(l.Rows), count(l.Swept))
 	case l.Phase == "sweeping":
 		return fmt.Sprintf("%s rows, sweeping", count(l.Rows))
 	case l.Total > 0:
 		text = fmt.Sprintf("%s/%s %.0f%%", count(l.Rows), count(max(l.Total, l.Rows)), 100*l.Fraction())
+	case l.Where != "":
+		text = count(l.Rows) + " rows of a part"
 	default:
 		text = count(l.Rows) + " rows"
 	}
