@@ -27,8 +27,13 @@ func TestMariaDBJob(t *testing.T) {
 	joined := oracle.Pair{SQL: "select o.id as _id, o.note, s.name as shop from maria.orders o left join maria.shops s on s.id = o.shop", Index: "mariajoined"}
 	r.must(r.db.Exec("CREATE TABLE maria.shops (id INT PRIMARY KEY, name VARCHAR(40))", "CREATE TABLE maria.orders (id INT PRIMARY KEY, shop INT, note VARCHAR(40), INDEX (shop))",
 		"INSERT INTO maria.shops VALUES (1, 'one'), (2, 'two')", "INSERT INTO maria.orders VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 0, 'c'), (4, NULL, 'd')"))
-	r.must(r.node.Configure(r.sections("initial") + r.mapping(joined.Index, "initial", joined.SQL)))
-	t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), joined.Index)) })
+	whole := oracle.Pair{Index: "mariawhole", SQL: "select k.id as _id, o.note, x.many from (select id from maria.orders union select shop from maria.orders where shop is not null) k " +
+		"left join maria.orders o on o.id = k.id left join (select shop, count(*) as many from maria.orders group by shop) x on x.shop = k.id"}
+	r.must(r.node.Configure(r.sections("initial") + r.mapping(joined.Index, "initial", joined.SQL) +
+		r.mapping(whole.Index, "initial", "select o.id as _id, o.note from maria.orders o") + "parts.shop = \"select shop as _id, count(*) as many from maria.orders group by shop\"\n"))
+	for _, pair := range []oracle.Pair{joined, whole} {
+		t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), pair.Index)) })
+	}
 	if out := r.command(0, "check", r.node.Config()); !strings.Contains(out, "10.11") {
 		t.Errorf("check: %s", out)
 	}
@@ -51,6 +56,9 @@ func TestMariaDBJob(t *testing.T) {
 	r.must(err)
 	if err := result.Err(); err != nil || result.Documents != 5 {
 		t.Errorf("joined: %d documents, %v", result.Documents, err)
+	}
+	if result, err = whole.Compare(t.Context(), r.db, r.es); err != nil || result.Err() != nil {
+		t.Errorf("of several SELECTs: %v, %v", err, result.Err())
 	}
 	judge()
 	if out := r.command(0, "verify", "shop/maria"); !strings.Contains(out, " rows equal ") {
