@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -61,6 +62,12 @@ func (s State) apply(cmd Command) (State, error) {
 		return s.setNode(c)
 	case RemoveNode:
 		return s.removeNode(c)
+	case SetClient:
+		return s.setClient(c)
+	case SaveClients:
+		return s.saveClients(c), nil
+	case RemoveClient:
+		return s.removeClient(c)
 	}
 	return s, fmt.Errorf("command %T: %w", cmd, ErrInvalid)
 }
@@ -102,6 +109,8 @@ func (s State) setConfig(c SetConfig) (State, error) {
 		kind, name, _ := strings.Cut(what, "/")
 		return !s.Config.has(kind, name)
 	})
+	s.Clients = maps.Clone(s.Clients)
+	maps.DeleteFunc(s.Clients, func(id ClientID, _ Client) bool { return !s.Config.has("source", id.Source) })
 	// A source that is gone keeps its epoch alone, so that one of the same name begins above it.
 	s.Sources = maps.Clone(s.Sources)
 	for name, source := range s.Sources {
@@ -154,6 +163,7 @@ func (s State) openEpoch(c OpenEpoch) (State, error) {
 	start := c.Start
 	start.ServerUUID, start.Epoch, start.Count = c.ServerUUID, epoch, event.FirstCount
 	s.Sources = with(s.Sources, c.Source, Source{Epoch: epoch, ServerUUID: c.ServerUUID, Start: start})
+	s.Clients = s.moveClients(c.Source, func(event.Position) event.Position { return start })
 	s.Duties = maps.Clone(s.Duties)
 	for id, duty := range s.Duties {
 		if id.Source == c.Source {
@@ -170,11 +180,7 @@ func (s State) openEpoch(c OpenEpoch) (State, error) {
 func (s State) renumber(source string, epoch uint32) (State, error) {
 	present := s.Sources[source]
 	var oldest, newest event.Position
-	for _, id := range slices.SortedFunc(maps.Keys(s.Duties), DutyID.Compare) { // of equally old ones the first
-		p := s.Duties[id].Position
-		if id.Source != source || p.IsZero() {
-			continue
-		}
+	for p := range s.Positions(source) { // of equally old ones the first
 		if oldest.IsZero() || p.Before(oldest) {
 			oldest = p
 		}
@@ -194,6 +200,7 @@ func (s State) renumber(source string, epoch uint32) (State, error) {
 	}
 	s.Sources = with(s.Sources, source, Source{Epoch: epoch, ServerUUID: present.ServerUUID, Start: shift(oldest),
 		Tables: present.Tables.renumber(oldest.Version(), event.NewVersion(epoch, event.FirstCount))})
+	s.Clients = s.moveClients(source, shift)
 	s.Duties = maps.Clone(s.Duties)
 	for id, duty := range s.Duties {
 		if id.Source == source {
@@ -204,6 +211,22 @@ func (s State) renumber(source string, epoch uint32) (State, error) {
 		}
 	}
 	return s, nil
+}
+
+// Positions are those of a source's duties and clients, in the order of their names.
+func (s State) Positions(source string) iter.Seq[event.Position] {
+	return func(yield func(event.Position) bool) {
+		for _, id := range slices.SortedFunc(maps.Keys(s.Duties), DutyID.Compare) {
+			if p := s.Duties[id].Position; id.Source == source && !p.IsZero() && !yield(p) {
+				return
+			}
+		}
+		for _, id := range slices.SortedFunc(maps.Keys(s.Clients), ClientID.Compare) {
+			if p := s.Clients[id].Position; id.Source == source && !p.IsZero() && !yield(p) {
+				return
+			}
+		}
+	}
 }
 
 // loadAgain begins a load that is not done from its start.

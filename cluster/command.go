@@ -10,14 +10,14 @@ type (
 	// SetConfig replaces the configuration. It is refused when Base is not the present version. The new version is
 	// Base + 1, whatever Config.Version says. Duties of mappings that are gone go with their positions and quarantine (a
 	// mapping that changed its source is gone from the old one); a new mapping's stream duty appears without a position.
-	// Pauses of what is gone end. A load duty stays as long as its mapping.
+	// Pauses of what is gone end. A load duty stays as long as its mapping, a client as long as its source.
 	SetConfig struct {
 		Base   uint64
 		Config Config
 	}
 
 	// OpenEpoch gives a source a new epoch: max(present + 1, AtLeast). Refused when Was is not the present epoch.
-	// With a Start, every stream duty of the source continues at Start, numbered from event.FirstCount. Without one the
+	// With a Start, every stream duty and client of the source continues at Start, numbered from event.FirstCount. Without one the
 	// server must be the present one, and each position keeps its place in the log: its count is shifted so that the
 	// oldest becomes event.FirstCount (the number of events between two places does not change). Loads that are not
 	// done begin again, as by StartLoad. Refused without a ServerUUID, and with a Start whose file is another server's.
@@ -103,6 +103,24 @@ type (
 		Node Node
 	}
 
+	// SetClient notes that a client of canal's protocol subscribes. One that is there keeps its position, and its filter unless one is
+	// given. Refused for a source that is not there, for one more than MaxClients of it, and for a filter above MaxFilter.
+	SetClient struct {
+		ID     ClientID
+		Filter string `json:",omitempty"`
+	}
+
+	// SaveClients saves what clients have acknowledged. An entry of a client that is not there, or whose position lies before the saved one,
+	// or is of another source epoch than the present one, is left out; the others are saved. It is never refused.
+	SaveClients struct {
+		Positions map[ClientID]event.Position
+	}
+
+	// RemoveClient forgets a client with its position and filter.
+	RemoveClient struct {
+		ID ClientID
+	}
+
 	// RemoveNode removes a member. Refused when the present one of that name has another server id. What it held is for
 	// the leader to assign again.
 	RemoveNode struct {
@@ -130,3 +148,6 @@ func (SetAside) command()      {}
 func (Release) command()       {}
 func (SetNode) command()       {}
 func (RemoveNode) command()    {}
+func (SetClient) command()     {}
+func (SaveClients) command()   {}
+func (RemoveClient) command()  {}

@@ -43,6 +43,9 @@ const (
 	typeSetNode       = 11
 	typeRemoveNode    = 12
 	typeNoteTables    = 13
+	typeSetClient     = 14
+	typeSaveClients   = 15
+	typeRemoveClient  = 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -90,6 +93,12 @@ func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
 		kind = typeRemoveNode
 	case NoteTables:
 		kind = typeNoteTables
+	case SetClient:
+		kind = typeSetClient
+	case SaveClients:
+		kind = typeSaveClients
+	case RemoveClient:
+		kind = typeRemoveClient
 	default:
 		return nil, fmt.Errorf("encode command %T: %w", cmd, ErrInvalid)
 	}
@@ -149,6 +158,12 @@ func Decode(data []byte) (Command, error) {
 		return decode[RemoveNode](payload)
 	case typeNoteTables:
 		return decode[NoteTables](payload)
+	case typeSetClient:
+		return decode[SetClient](payload)
+	case typeSaveClients:
+		return decode[SaveClients](payload)
+	case typeRemoveClient:
+		return decode[RemoveClient](payload)
 	}
 	return nil, fmt.Errorf("command of type %d: %w", header[1], ErrMalformed)
 }
@@ -330,8 +345,13 @@ func packState(s State) packedState {
 				return
 			}
 		}
+		for _, client := range s.Clients {
+			if !yield(client.Position) {
+				return
+			}
+		}
 	})
-	s.Sources, s.Duties, s.Quarantine = maps.Clone(s.Sources), maps.Clone(s.Duties), maps.Clone(s.Quarantine)
+	s.Sources, s.Duties, s.Quarantine, s.Clients = maps.Clone(s.Sources), maps.Clone(s.Duties), maps.Clone(s.Quarantine), maps.Clone(s.Clients)
 	for name, source := range s.Sources {
 		source.Start = gtids.pack(source.Start)
 		s.Sources[name] = source
@@ -343,6 +363,10 @@ func packState(s State) packedState {
 	for id, q := range s.Quarantine {
 		q.Position = gtids.pack(q.Position)
 		s.Quarantine[id] = q
+	}
+	for id, client := range s.Clients {
+		client.Position = gtids.pack(client.Position)
+		s.Clients[id] = client
 	}
 	return packedState{GTIDs: gtids, State: s}
 }
@@ -366,6 +390,10 @@ func (p packedState) unpack() (State, error) {
 	for id, q := range p.State.Quarantine {
 		q.Position = unpack(q.Position)
 		p.State.Quarantine[id] = q
+	}
+	for id, client := range p.State.Clients {
+		client.Position = unpack(client.Position)
+		p.State.Clients[id] = client
 	}
 	if faults != nil {
 		return State{}, faults

@@ -263,7 +263,7 @@ func TestKnows(t *testing.T) {
 		t.Errorf("beside an older node: %+v", s.Nodes)
 	}
 	s = written(s, cluster.RemoveNode{Name: "old", ServerID: "old@1"})
-	if known := s.Knows("x", self); known != (cluster.MaxCommandVersion == 2) {
+	if known := s.Knows("x", self); known != (cluster.MaxCommandVersion == 3) {
 		t.Errorf("without the older node, before it has said more: %v, %+v", known, s.Nodes)
 	}
 	if s = written(s, cluster.SetNode{Name: "x", Node: self}); s.Nodes["x"] != self {

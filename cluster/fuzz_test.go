@@ -25,6 +25,7 @@ func FuzzCommands(f *testing.F) {
 		cluster.SetIndex{Duty: orders, UUID: "u"}, cluster.SetAside{Entries: []cluster.Quarantined{{Duty: orders}}},
 		cluster.Release{IDs: []uint64{1}}, setNode("n1", "n1@1", "h:1"), cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},
 		cluster.NoteTables{Source: "shop", Epoch: 1, Definitions: []event.Definition{{From: event.NewVersion(1, 2), Table: event.Table{Name: event.TableName{Schema: "s", Name: "t"}}}}},
+		cluster.SetClient{ID: reader, Filter: "shop.*"}, cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{reader: at(1, 2, 3)}}, cluster.RemoveClient{ID: reader},
 	}
 	var all [][]byte
 	for _, cmd := range history {

@@ -21,6 +21,10 @@ func (g generator) duty() cluster.DutyID {
 	return cluster.DutyID{Source: pick(g, "shop", "crm"), Mapping: pick(g, "orders", "users", "items"), Kind: pick(g, cluster.Stream, cluster.Stream, cluster.Load)}
 }
 
+func (g generator) client() cluster.ClientID {
+	return cluster.ClientID{Source: pick(g, "shop", "crm"), Number: pick[int16](g, 1001, -2)}
+}
+
 func (g generator) near(n uint64) uint64 {
 	return n + pick[uint64](g, 0, 0, 0, 1, 1, 2) - pick[uint64](g, 0, 0, 0, min(n, 1))
 }
@@ -56,7 +60,15 @@ func (g generator) config() cluster.Config {
 }
 
 func (g generator) command(s cluster.State) cluster.Command {
-	switch g.IntN(18) {
+	switch g.IntN(21) {
+	case 18, 19:
+		id := g.client()
+		return cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{id: g.position(s, id.Source)}}
+	case 20:
+		if id := g.client(); g.IntN(4) > 0 {
+			return cluster.SetClient{ID: id, Filter: pick(g, "", "a.b", "c.*")}
+		}
+		return cluster.RemoveClient{ID: g.client()}
 	case 0:
 		return cluster.SetConfig{Base: g.near(s.Config.Version), Config: g.config()}
 	case 1, 2:
@@ -220,6 +232,14 @@ func neverBack(before, after cluster.State) error {
 		}
 		if b.Load != nil && a.Load.Runs < b.Load.Runs {
 			return fmt.Errorf("duty %s: run %d to %d", id, b.Load.Runs, a.Load.Runs)
+		}
+	}
+	for id, a := range after.Clients {
+		switch b := before.Clients[id]; {
+		case a.Position.Before(b.Position):
+			return fmt.Errorf("client %s: position %+v to %+v", id, b.Position, a.Position)
+		case !a.Position.IsZero() && a.Position.Epoch != after.Sources[id.Source].Epoch:
+			return fmt.Errorf("client %s: position of epoch %d, source's is %d", id, a.Position.Epoch, after.Sources[id.Source].Epoch)
 		}
 	}
 	return nil

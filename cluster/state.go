@@ -83,6 +83,8 @@ type State struct {
 	Nodes   map[string]Node   `json:"nodes,omitempty"` // the members, by name
 	Sources map[string]Source `json:"sources,omitempty"`
 	Duties  map[DutyID]Duty   `json:"duties,omitempty"`
+	// Clients are those of canal's protocol that have subscribed.
+	Clients map[ClientID]Client `json:"clients,omitempty"`
 	// Paused names what is paused: "source/NAME", "sink/NAME", "mapping/NAME".
 	Paused         map[string]bool        `json:"paused,omitempty"`
 	Quarantine     map[uint64]Quarantined `json:"quarantine,omitempty"`

@@ -104,11 +104,11 @@ func since(oldest event.Version, definitions []event.Definition) []event.Definit
 	return definitions[first:]
 }
 
-// Oldest returns the version of the oldest position of a source's duties, 0 without one.
+// Oldest returns the version of the oldest position of a source's duties and clients, 0 without one.
 func (s State) Oldest(source string) event.Version {
 	var oldest event.Version
-	for id, d := range s.Duties {
-		if v := d.Position.Version(); id.Source == source && !d.Position.IsZero() && (oldest == 0 || v < oldest) {
+	for p := range s.Positions(source) {
+		if v := p.Version(); oldest == 0 || v < oldest {
 			oldest = v
 		}
 	}

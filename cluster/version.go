@@ -26,6 +26,8 @@ func CommandVersion(cmd Command) uint8 {
 				return 2
 			}
 		}
+	case SetClient, SaveClients, RemoveClient:
+		return 3
 	}
 	return 1
 }
@@ -42,7 +44,7 @@ func (s State) WriteVersion(needed uint8) (uint8, error) {
 
 // In returns what n has in a version of commands: what is written in it says no more.
 func (n Node) In(version uint8) Node {
-	if version < 3 {
+	if version < 4 {
 		n.nextNode = nextNode{}
 	}
 	return n

@@ -4,7 +4,7 @@ package cluster
 
 // MaxCommandVersion is the highest version of commands and snapshots that this canalgo reads and writes. Both stand in
 // one number: what a node can read of the one it can read of the other.
-const MaxCommandVersion = 2
+const MaxCommandVersion = 3
 
 // nextNode is what a Node has in a higher version of commands.
 type nextNode struct{}
