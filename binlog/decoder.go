@@ -22,6 +22,9 @@ type Decoder struct {
 	tables map[event.TableName]*layout // the newest of each table, so that equal definitions stay one Table
 	known  map[event.TableName]*told
 
+	literal bool // see NewLiteralDecoder
+	widths  bool // the server prints the widths of integers
+
 	reader rowReader
 	last   int // how many rows the last Decode gave
 
@@ -34,6 +37,14 @@ type Decoder struct {
 // NewDecoder returns a Decoder that knows no table yet.
 func NewDecoder() *Decoder {
 	return &Decoder{tables: make(map[event.TableName]*layout), known: make(map[event.TableName]*told)}
+}
+
+// NewLiteralDecoder returns a Decoder for whoever passes on what stands in the log: ENUM as its index and SET as its mask, both as uint64, JSON
+// as MySQL's binary JSON, BINARY without the zeros at its end. Columns have their Declared type.
+func NewLiteralDecoder() *Decoder {
+	d := NewDecoder()
+	d.literal = true
+	return d
 }
 
 // A told is the definition that a feed has told last of a table.
@@ -126,7 +137,9 @@ func (d *Decoder) describe(raw []byte) error {
 	if err != nil {
 		return stopf("", "format description: malformed: %v", err)
 	}
-	if isMariaDB(parsed.Event.(*replication.FormatDescriptionEvent).ServerVersion) {
+	version := parsed.Event.(*replication.FormatDescriptionEvent).ServerVersion
+	d.widths = isMariaDB(version) || !atLeast(version, 8, 0, 19)
+	if isMariaDB(version) {
 		parser.SetFlavor(mysql.MariaDBFlavor) // it gives spatial columns a character set in its table maps
 	}
 	d.parser, d.format, d.maps = parser, raw, make(map[uint64]*layout)
@@ -174,6 +187,9 @@ func (d *Decoder) tableMap(e *event.Event, raw []byte) error {
 	l, err := newLayout(name, m, body, definition)
 	if err != nil {
 		return err
+	}
+	if d.literal {
+		l.takeLiterally(m, d.widths)
 	}
 	d.maps[id], d.tables[name] = l, l
 	return nil

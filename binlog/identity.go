@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,10 +129,10 @@ func statusStatement(version string) string {
 }
 
 // atLeast compares a version such as "8.0.36-log" by numbers. What is not a number counts as 0.
-func atLeast(version string, major, minor int) bool {
-	var have [2]int
-	for i, part := range strings.SplitN(version, ".", 3) {
-		if i < 2 {
+func atLeast(version string, want ...int) bool {
+	var have [3]int
+	for i, part := range strings.SplitN(version, ".", len(have)+1) {
+		if i < len(have) {
 			end := strings.IndexFunc(part, func(r rune) bool { return r < '0' || r > '9' })
 			if end < 0 {
 				end = len(part)
@@ -139,7 +140,7 @@ func atLeast(version string, major, minor int) bool {
 			have[i], _ = strconv.Atoi(part[:end])
 		}
 	}
-	return have[0] > major || have[0] == major && have[1] >= minor
+	return slices.Compare(have[:len(want)], want) >= 0
 }
 
 // logEnd returns the end of the log and the GTIDs executed, which may lack some that stand before the end.

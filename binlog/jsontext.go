@@ -41,18 +41,41 @@ func jsonDocument(b []byte) (any, error) {
 	if len(b) == 0 {
 		return "null", nil
 	}
-	p := jsonPrinter{limit: maxJSONGrowth*len(b) + 64}
-	out, err := p.value(make([]byte, 0, len(b)+len(b)/2), b[0], b[1:], 0)
+	out, err := AppendJSON(make([]byte, 0, len(b)+len(b)/2), b, mysqlStyle)
 	if err != nil {
 		return nil, err
 	}
 	return shared(out), nil
 }
 
+// A JSONStyle says how the values are printed that programs print in different ways. Each function appends to dst.
+type JSONStyle struct {
+	Quoted func(dst, text []byte) []byte                    // a text or a key
+	Double func(dst []byte, f float64) []byte               // a number with a fraction
+	Opaque func(dst []byte, kind byte, value []byte) []byte // a value of another type of SQL than DECIMAL and the times
+	// Midnight has a DATE printed with a time, too.
+	Midnight bool
+}
+
+// mysqlStyle is what the server prints.
+var mysqlStyle = JSONStyle{Quoted: appendQuoted, Double: appendDouble, Opaque: appendBase64}
+
+// AppendJSON appends the text of a document of MySQL's binary JSON, which is not empty: type:u8 | value.
+func AppendJSON(dst, b []byte, style JSONStyle) ([]byte, error) {
+	if len(b) == 0 {
+		return dst, errJSON
+	}
+	p := jsonPrinter{limit: len(dst) + maxJSONGrowth*len(b) + 64, JSONStyle: style}
+	return p.value(dst, b[0], b[1:], 0)
+}
+
 // maxJSONGrowth is above how many times longer a text can be than its document: values that refer to each other could grow without end.
 const maxJSONGrowth = 16
 
-type jsonPrinter struct{ limit int }
+type jsonPrinter struct {
+	limit int
+	JSONStyle
+}
 
 // value appends the value of a type that begins b; b may go on behind it.
 func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
@@ -90,10 +113,10 @@ func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, 
 	case jsonUint64:
 		return strconv.AppendUint(dst, binary.LittleEndian.Uint64(b), 10), nil
 	case jsonDouble:
-		return appendDouble(dst, math.Float64frombits(binary.LittleEndian.Uint64(b))), nil
+		return p.Double(dst, math.Float64frombits(binary.LittleEndian.Uint64(b))), nil
 	case jsonString:
 		text, err := variable(b)
-		return appendQuoted(dst, text), err
+		return p.Quoted(dst, text), err
 	case jsonOpaque:
 		if len(b) == 0 {
 			return dst, errJSON
@@ -102,7 +125,7 @@ func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, 
 		if err != nil {
 			return dst, err
 		}
-		return appendOpaque(dst, b[0], value)
+		return p.opaque(dst, b[0], value)
 	}
 	return dst, fmt.Errorf("%w: type %d", errJSON, kind)
 }
@@ -142,7 +165,7 @@ func (p jsonPrinter) container(dst, b []byte, width int, object bool, depth int)
 			if offset+length > size {
 				return dst, errJSON
 			}
-			dst = append(appendQuoted(dst, b[offset:offset+length]), ": "...)
+			dst = append(p.Quoted(dst, b[offset:offset+length]), ": "...)
 		}
 		entry := b[values+i*(1+width):][:1+width]
 		kind, value := entry[0], entry[1:]
@@ -198,8 +221,8 @@ func appendQuoted(dst, text []byte) []byte {
 	return append(dst, '"')
 }
 
-// appendOpaque appends a value of an SQL type that JSON has none for.
-func appendOpaque(dst []byte, kind byte, value []byte) ([]byte, error) {
+// opaque appends a value of an SQL type that JSON has none for.
+func (p jsonPrinter) opaque(dst []byte, kind byte, value []byte) ([]byte, error) {
 	switch kind {
 	case mysql.MYSQL_TYPE_NEWDECIMAL: // precision:u8 | scale:u8 | digits
 		if len(value) < 2 || value[0] < value[1] || value[0] > maxPrecision || value[0] == 0 ||
@@ -211,14 +234,22 @@ func appendOpaque(dst []byte, kind byte, value []byte) ([]byte, error) {
 		if len(value) != 8 {
 			return dst, errJSON
 		}
+		if kind == mysql.MYSQL_TYPE_DATE && p.Midnight {
+			kind = mysql.MYSQL_TYPE_DATETIME
+		}
 		return append(appendPackedTime(append(dst, '"'), kind, int64(binary.LittleEndian.Uint64(value))), '"'), nil
 	}
+	return p.Opaque(dst, kind, value), nil
+}
+
+// appendBase64 appends a value as the server prints those that it knows no better text for.
+func appendBase64(dst []byte, kind byte, value []byte) []byte {
 	dst = append(strconv.AppendInt(append(dst, `"base64:type`...), int64(kind), 10), ':')
 	for len(value) > base64Line { // the server's encoder breaks lines
 		dst = append(base64.StdEncoding.AppendEncode(dst, value[:base64Line]), `\n`...)
 		value = value[base64Line:]
 	}
-	return append(base64.StdEncoding.AppendEncode(dst, value), '"'), nil
+	return append(base64.StdEncoding.AppendEncode(dst, value), '"')
 }
 
 // base64Line is how many bytes make a line of 76 characters.

@@ -56,6 +56,7 @@ const (
 	storeEnum      // size: bytes of the index
 	storeSet       // size: bytes of the mask, little-endian
 	storeJSON      // size: bytes of the length before it
+	storeNumber    // ENUM and SET as their number: size: bytes, little-endian
 )
 
 // newLayout reads a table map. What one without the metadata of binlog_row_metadata=FULL lacks comes from the definition; without
@@ -130,6 +131,21 @@ func newLayout(name event.TableName, m *replication.TableMapEvent, body []byte, 
 		l.table.Key = append(l.table.Key, int(i))
 	}
 	return l, nil
+}
+
+// takeLiterally has values taken as they are stored, as NewLiteralDecoder says.
+func (l *layout) takeLiterally(m *replication.TableMapEvent, widths bool) {
+	geometry := m.GeometryTypeMap()
+	for i := range l.columns {
+		switch s := &l.columns[i]; s.store {
+		case storeEnum, storeSet:
+			s.store = storeNumber
+		case storeJSON, storePadded:
+			s.store = storeBytes
+		}
+		c := &l.table.Columns[i]
+		c.Declared = declared(c, m.ColumnType[i], m.ColumnMeta[i], geometry[i], widths)
+	}
 }
 
 // loadBehind is what helps when rows cannot be told by the history of definitions.

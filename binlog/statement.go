@@ -5,9 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
-	"github.com/pingcap/tidb/pkg/parser/mysql"
 	_ "github.com/pingcap/tidb/pkg/parser/test_driver" // the parser wants some driver for values
 
 	"canalgo/event"
@@ -32,25 +30,12 @@ func understand(q query) (*event.Stmt, ast.StmtNode) {
 	if !mayTouchTables(first, second) {
 		return nil, nil
 	}
-	p := parser.New()
-	var mode mysql.SQLMode
-	if q.mode&modeANSIQuotes != 0 {
-		mode |= mysql.ModeANSIQuotes
-	}
-	if q.mode&modeNoBackslashEscapes != 0 {
-		mode |= mysql.ModeNoBackslashEscapes
-	}
-	p.SetSQLMode(mode)
 	var action event.Action
 	var tables []event.TableName
-	var tree ast.StmtNode
-	err := guard("a statement", func() (err error) { // it panics, for one, when a number has more than 81 digits
-		if tree, err = p.ParseOneStmt(withoutTransaction(q.text), "", ""); err == nil {
-			action, tables = byTree(tree)
-		}
-		return err
-	})
-	if err != nil {
+	tree, err := q.parse()
+	if err == nil {
+		action, tables = byTree(tree)
+	} else {
 		tree = nil
 		action, tables = byWords(q)
 	}

@@ -158,7 +158,7 @@ func (t *tracker) take(ctx context.Context, h header, raw []byte) (kept bool, er
 	case (kind == typeRowsQuery || kind == typeAnnotateRows) && t.whole:
 		t.tx.open = true
 		t.bound(event.Query, raw)
-		return true, t.cut(ctx)
+		return true, nil // no piece without an event that counts: it would look like a whole transaction
 	case kind == typeBinlogCheckpoint:
 		return false, t.checkpoint(ctx)
 	case kind == typeQueryCompressed:

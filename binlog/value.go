@@ -117,6 +117,8 @@ func (r *rowReader) value(c *columnLayout) (any, error) {
 		return enumLabel(c.labels, little(r.take(c.size)))
 	case storeSet:
 		return setLabels(c.labels, little(r.take(c.size)))
+	case storeNumber:
+		return little(r.take(c.size)), nil
 	case storeJSON:
 		return jsonDocument(r.text(c.size))
 	}

@@ -1,0 +1,127 @@
+package binlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/go-mysql-org/go-mysql/replication"
+	"github.com/pingcap/tidb/pkg/parser"
+	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/mysql"
+)
+
+// A Text is a statement as it stands in the log, whole. Those about accounts hold password hashes: a Text is for a destination, never for a
+// message.
+type Text struct {
+	Schema string // the default one
+	SQL    string
+	Thread uint32 // of the connection that ran it
+	// Rows says that it is the text of a statement whose rows follow, and nothing happens by it.
+	Rows bool
+
+	query query
+}
+
+var errNoText = errors.New("no statement, or a malformed one")
+
+// ReadText reads the raw bytes of an event.Query, event.Begin or event.Commit.
+func ReadText(raw []byte) (Text, error) {
+	if len(raw) < headerSize {
+		return Text{}, errNoText
+	}
+	kind, body := raw[4], raw[headerSize:]
+	if len(body) < shortest(kind) {
+		return Text{}, errNoText
+	}
+	size := queryHeader
+	switch kind {
+	case typeRowsQuery: // length:u8 | text; the length is cut short
+		if len(body) == 0 {
+			return Text{}, errNoText
+		}
+		return Text{SQL: string(body[1:]), Rows: true}, nil
+	case typeAnnotateRows:
+		return Text{SQL: string(body), Rows: true}, nil
+	case typeExecuteLoadQuery:
+		size += loadHeader
+	case typeQuery, typeQueryCompressed:
+	default:
+		return Text{}, errNoText
+	}
+	q, ok := readQuery(body, size)
+	if !ok {
+		return Text{}, errNoText
+	}
+	if kind == typeQueryCompressed {
+		text, err := inflate([]byte(q.text))
+		if err != nil {
+			return Text{}, err
+		}
+		q.text = string(text)
+	}
+	return Text{Schema: q.schema, SQL: q.text, Thread: binary.LittleEndian.Uint32(body), query: q}, nil
+}
+
+// Words returns the first two words of the statement in upper case, comments left out.
+func (t Text) Words() (first, second string) {
+	first, second, _ = leadingWords(t.SQL)
+	return first, second
+}
+
+// Parse returns the statement as a tree; an error when the parser does not know its syntax.
+func (t Text) Parse() (ast.StmtNode, error) {
+	q := t.query
+	q.text, _ = inMySQLWords(t.SQL)
+	return q.parse()
+}
+
+// parse reads a statement that has no words of MariaDB's own.
+func (q query) parse() (tree ast.StmtNode, err error) {
+	p := parser.New()
+	var mode mysql.SQLMode
+	if q.mode&modeANSIQuotes != 0 {
+		mode |= mysql.ModeANSIQuotes
+	}
+	if q.mode&modeNoBackslashEscapes != 0 {
+		mode |= mysql.ModeNoBackslashEscapes
+	}
+	p.SetSQLMode(mode)
+	err = guard("a statement", func() (err error) { // it panics, for one, when a number has more than 81 digits
+		tree, err = p.ParseOneStmt(withoutTransaction(q.text), "", "")
+		return err
+	})
+	return tree, err
+}
+
+// ReadGroup reads the logical times of the raw bytes of an event.Group: when the transaction was committed, and the last one that it may
+// depend on. ok is false for a MariaDB's, which has none.
+func ReadGroup(raw []byte) (committed, depends int64, ok bool, err error) {
+	if len(raw) < headerSize || len(raw)-headerSize < shortest(raw[4]) {
+		return 0, 0, false, errNoText
+	}
+	var e replication.GTIDEvent
+	err = guard("a GTID", func() error {
+		switch raw[4] {
+		case typeTaggedGTID:
+			var tagged replication.GtidTaggedLogEvent
+			err := tagged.Decode(raw[headerSize:])
+			e = tagged.GTIDEvent
+			return err
+		case typeGTID, typeAnonymousGTID:
+			return e.Decode(raw[headerSize:])
+		case typeMariaDBGTID:
+			return nil
+		}
+		return fmt.Errorf("has type %d", raw[4])
+	})
+	return e.SequenceNumber, e.LastCommitted, raw[4] != typeMariaDBGTID, err
+}
+
+// ReadXID returns the number of a transaction of a storage engine that the raw bytes of an event.Commit end; false when they are another end.
+func ReadXID(raw []byte) (uint64, bool) {
+	if len(raw) < headerSize+8 || raw[4] != typeXID {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(raw[headerSize:]), true
+}
