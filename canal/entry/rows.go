@@ -1,0 +1,121 @@
+package entry
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"canalgo/event"
+)
+
+// A table is what the columns of rows have in common.
+type table struct{ columns []column }
+
+// A column is what its values have in common.
+type column struct {
+	event.Column
+	key      bool
+	fixed    bool   // a CHAR
+	name     []byte // the field as it is written
+	declared []byte // the field as it is written
+}
+
+// table returns what is known of a definition; rows of equal definitions share it.
+func (m *Maker) table(t *event.Table) *table {
+	if known := m.tables[t]; known != nil {
+		return known
+	}
+	if len(m.tables) >= maxTables {
+		clear(m.tables)
+	}
+	out := &table{columns: make([]column, len(t.Columns))}
+	for i, c := range t.Columns {
+		field := func(number protowire.Number, text string) []byte {
+			var w buffer
+			w.text(number, valid(text))
+			return w.b[w.at:]
+		}
+		out.columns[i] = column{Column: c, key: slices.Contains(t.Key, i), fixed: strings.HasPrefix(c.Declared, "char("),
+			name: field(3, c.Name), declared: field(10, c.Declared)}
+	}
+	m.tables[t] = out
+	return out
+}
+
+// maxTables bounds how many definitions are remembered.
+const maxTables = 1000
+
+// rows makes the entry of a rows event.
+func (m *Maker) rows(e *event.Event) (Entry, bool, error) {
+	rows, err := m.decoder.Decode([]event.Event{*e})
+	if err != nil || len(rows) == 0 {
+		return Entry{}, false, err
+	}
+	t := m.table(rows[0].Table)
+	w := &m.buffer
+	for i := range slices.Backward(rows) {
+		row := &rows[i]
+		before := w.size()
+		for c := range slices.Backward(row.After) {
+			updated := row.Before == nil || !same(row.Before[c], row.After[c])
+			if err := m.column(2, t, c, row.After[c], updated); err != nil {
+				return Entry{}, false, describe(row, c, err)
+			}
+		}
+		for c := range slices.Backward(row.Before) {
+			if err := m.column(1, t, c, row.Before[c], false); err != nil {
+				return Entry{}, false, describe(row, c, err)
+			}
+		}
+		w.message(12, before)
+	}
+	what := map[event.Op]int64{event.Insert: typeInsert, event.Update: typeUpdate, event.Delete: typeDelete}[rows[0].Op]
+	w.boolean(10, false)
+	w.number(2, what)
+	w.number(1, int64(binary.LittleEndian.Uint64(append(slices.Clone(e.Raw[eventHeader:eventHeader+6]), 0, 0))))
+	return m.finish(e, RowData, rows[0].Table.Name, what, len(rows)), true, nil
+}
+
+// eventHeader is how many bytes head an event; a rows event's table id follows in 6.
+const eventHeader = 19
+
+func describe(row *event.Row, column int, err error) error {
+	return &event.StopError{Reason: fmt.Sprintf("%s, column %s: %s", row.Table.Name, row.Table.Columns[column].Name, err),
+		Fix: "check the server's log with mysqlbinlog"}
+}
+
+// column writes one value of a row.
+func (m *Maker) column(field protowire.Number, t *table, i int, v any, updated bool) error {
+	c, w := &t.columns[i], &m.buffer
+	before := w.size()
+	w.raw(c.declared)
+	if v != nil {
+		if err := m.value(c, v); err != nil {
+			return err
+		}
+	}
+	w.boolean(6, v == nil)
+	w.boolean(5, updated)
+	w.boolean(4, c.key)
+	w.raw(c.name)
+	w.number(2, int64(sqlType(c, v)))
+	w.number(1, int64(i))
+	w.message(field, before)
+	return nil
+}
+
+// same reports whether two values have the same text.
+func same(a, b any) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	if x, ok := a.([]byte); ok {
+		y, ok := b.([]byte)
+		return ok && bytes.Equal(x, y)
+	}
+	return a == b
+}
