@@ -90,7 +90,7 @@ func (s *sourceRun) open(ctx context.Context, id cluster.DutyID, assigned func()
 	f := &dutyFeed{s: s, id: id, history: s.history(x.epoch), told: make(told), log: x.log, stop: func() {}, abort: abort, closed: make(chan struct{})}
 	cursor, err := x.log.NewCursor(from, want)
 	if errors.Is(err, relay.ErrBehind) {
-		cursor, err = s.catchUp(ctx, x, f, from, want)
+		cursor, f.stop, err = s.catchUpDuty(ctx, x, id, from, want)
 	}
 	if err != nil {
 		return nil, err
@@ -138,32 +138,39 @@ func (s *sourceRun) supersede(ctx context.Context, id cluster.DutyID) error {
 	}
 }
 
-// maxCatchUps bounds the private streams of one source: each is a dump of the server's and a ring of this node's memory.
-const maxCatchUps = 8
+// maxCatchUps bounds the private streams of one source's duties, and maxClientCatchUps those of its clients: each is a dump of the server's
+// and a ring of this node's memory.
+const (
+	maxCatchUps       = 8
+	maxClientCatchUps = 4
+)
 
-// catchUp gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half, or the
-// session ends.
-func (s *sourceRun) catchUp(ctx context.Context, x *session, f *dutyFeed, from event.Position, want func(event.TableName) bool) (*relay.Cursor, error) {
-	stream := f.id.String()
-	private, err := relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
+// catchUpDuty gives a duty that is behind the shared log a stream of its own until its position lies in the log's newer half.
+func (s *sourceRun) catchUpDuty(ctx context.Context, x *session, id cluster.DutyID, from event.Position, want func(event.TableName) bool) (*relay.Cursor, func(), error) {
+	private, stop, err := s.catchUp(ctx, x, id.String(), from, want)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cursor, err := private.NewCursor(from, want)
 	if err != nil {
-		return nil, err
+		stop()
+		return nil, nil, err
 	}
-	cursor.Until = f.log.Holds
-	s.mu.Lock()
-	full := len(s.catchUps) >= maxCatchUps
-	if !full {
-		s.catchUps[f.id] = catchUp{since: time.Now(), from: from}
+	cursor.Until = x.log.Holds
+	return cursor, stop, nil
+}
+
+// catchUp follows the source from a position on, until stop is called or the session ends.
+func (s *sourceRun) catchUp(ctx context.Context, x *session, stream string, from event.Position, want func(event.TableName) bool) (private *relay.Log, stop func(), err error) {
+	private, err = relay.NewLog(s.n.cfg.RingBytes/4, from, func() bool { return s.source.Progress(stream).Settled })
+	if err != nil {
+		return nil, nil, err
 	}
-	s.mu.Unlock()
-	if full {
-		return nil, relay.ErrNotHere
+	private.Expect(1)
+	if !s.admit(stream, from) {
+		return nil, nil, relay.ErrNotHere
 	}
-	s.log.Info("catch-up begins", "duty", stream, "from", from.String())
+	s.log.Info("catch-up begins", "stream", stream, "from", from.String())
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -177,16 +184,34 @@ func (s *sourceRun) catchUp(ctx context.Context, x *session, f *dutyFeed, from e
 		case <-ctx.Done():
 		}
 	}()
-	f.stop = func() {
+	return private, func() {
 		cancel()
 		<-done
 		s.mu.Lock()
-		delete(s.catchUps, f.id)
+		delete(s.catchUps, stream)
 		s.caughtUp++
 		s.mu.Unlock()
-		s.log.Info("catch-up ends", "duty", stream)
+		s.log.Info("catch-up ends", "stream", stream)
+	}, nil
+}
+
+// admit reports whether there is a place for one more private stream.
+func (s *sourceRun) admit(stream string, from event.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	places := maxCatchUps
+	if isClient(stream) {
+		places = maxClientCatchUps
 	}
-	return cursor, nil
+	for other := range s.catchUps {
+		if isClient(other) == isClient(stream) {
+			places--
+		}
+	}
+	if places > 0 {
+		s.catchUps[stream] = catchUp{since: time.Now(), from: from}
+	}
+	return places > 0
 }
 
 // Newest implements sink.Feed. The shared stream is ahead of a catch-up.

@@ -111,7 +111,7 @@ func (s *sourceRun) define(ctx context.Context, table event.TableName, at event.
 // what became of them. Tables that another duty follows, or, when some duty does, all others that are kept, have been watched.
 func (s *sourceRun) forget(ctx context.Context, v cluster.View, duties map[cluster.DutyID][]event.TableName) error {
 	source := v.Sources[s.name]
-	if len(source.Tables) == 0 {
+	if len(source.Tables) == 0 || len(s.clients(v)) > 0 { // for clients all tables are watched
 		return nil
 	}
 	mapped := s.mapped(v)
@@ -123,7 +123,7 @@ func (s *sourceRun) forget(ctx context.Context, v cluster.View, duties map[clust
 			}
 		}
 	}
-	wanted := wanted(duties)
+	wanted := wanted(duties, false)
 	var stale []event.TableName
 	for _, table := range source.Tables.Names() {
 		if !followed[table] && (wanted(table) || len(followed) == 0) {

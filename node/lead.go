@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,10 @@ type reign struct {
 	members *members
 	saving  saving
 	began   time.Time
+
+	clientMu sync.Mutex
+	clients  map[cluster.ClientID]*Client
+	over     bool // no client is served any more
 }
 
 // lead does what only the leader does, until its term ends.
@@ -25,6 +30,7 @@ func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	n.log.Info("leading", "term", term)
 	x := &reign{term: term, members: newMembers(n.cfg.Clock()), began: time.Now()}
 	n.reign.Store(x)
+	defer x.closeClients()
 	defer n.reign.Store(nil)
 	if err := n.seed(ctx, term); err != nil {
 		return err
@@ -130,7 +136,7 @@ func (n *Node) keepPositions(ctx context.Context, term cluster.Term) error {
 	}
 }
 
-// savePositions saves the positions that have moved, as one command.
+// savePositions saves the positions that have moved, those of duties as one command and those of clients as another.
 func (n *Node) savePositions(ctx context.Context, term cluster.Term) error {
 	v, _ := n.coord.View()
 	saves := make(map[cluster.DutyID]cluster.Save)
@@ -144,16 +150,28 @@ func (n *Node) savePositions(ctx context.Context, term cluster.Term) error {
 		}
 	}
 	n.mu.Unlock()
-	if len(saves) == 0 {
+	x := n.reign.Load()
+	var clients map[cluster.ClientID]event.Position
+	if x != nil {
+		clients = x.reachedClients(v)
+	}
+	if len(saves) == 0 && len(clients) == 0 {
 		return nil
 	}
-	if x := n.reign.Load(); x != nil {
+	if x != nil {
 		x.saving.set(time.Now())
 		defer x.saving.set(time.Time{})
 	}
-	//failpoint leader.before_save
-	if err := n.coord.Propose(ctx, term, cluster.SavePositions{Saves: saves}); err != nil {
-		return fmt.Errorf("save positions: %w", err)
+	if len(saves) > 0 {
+		//failpoint leader.before_save
+		if err := n.coord.Propose(ctx, term, cluster.SavePositions{Saves: saves}); err != nil {
+			return fmt.Errorf("save positions: %w", err)
+		}
+	}
+	if len(clients) > 0 {
+		if err := n.coord.Propose(ctx, term, cluster.SaveClients{Positions: clients}); err != nil {
+			return fmt.Errorf("save positions of clients: %w", err)
+		}
 	}
 	return nil
 }

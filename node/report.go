@@ -56,7 +56,7 @@ func (n *Node) Report(ctx context.Context) status.Report {
 	}
 	r.Tolerates = n.tolerates(v, r.Nodes)
 	if led, ok := reports[v.Leader]; ok {
-		r.Sources = led.Sources
+		r.Sources, r.Clients = led.Sources, led.Clients
 	}
 	for _, id := range sortedDuties(v) {
 		r.Duties = append(r.Duties, mergeDuty(id.String(), v.Duties[id].Assignment.Node, reports, reports[v.Leader]))
@@ -152,6 +152,10 @@ func mergeDuty(id, node string, reports map[string]status.Report, led status.Rep
 	return out
 }
 
+func sortedClients(v cluster.View) []cluster.ClientID {
+	return slices.SortedFunc(maps.Keys(v.Clients), cluster.ClientID.Compare)
+}
+
 func sortedDuties(v cluster.View) []cluster.DutyID {
 	return slices.SortedFunc(maps.Keys(v.Duties), cluster.DutyID.Compare)
 }
@@ -177,6 +181,9 @@ func (n *Node) localReport() status.Report {
 	}
 	for _, name := range sortedKeys(v.Config.Sources) {
 		r.Sources = append(r.Sources, n.reportSource(v, name))
+	}
+	if v.Leading {
+		r.Clients = n.reportClients(v)
 	}
 	aside, later := make(map[cluster.DutyID]int), make(map[cluster.DutyID]int)
 	for _, q := range v.Quarantine {
@@ -226,7 +233,7 @@ func (n *Node) reportSource(v cluster.View, name string) (out status.Source) {
 		out.GTIDMode = "on"
 	}
 	for id, c := range s.catchUps {
-		out.CatchUps = append(out.CatchUps, status.CatchUp{Duty: id.String(), From: c.from.String(), Since: c.since})
+		out.CatchUps = append(out.CatchUps, status.CatchUp{Duty: id, From: c.from.String(), Since: c.since})
 	}
 	slices.SortFunc(out.CatchUps, func(a, b status.CatchUp) int { return strings.Compare(a.Duty, b.Duty) })
 	out.CaughtUp = s.caughtUp

@@ -41,8 +41,8 @@ type sourceRun struct {
 	lost     bool // the position is lost: only a load helps
 	server   Server
 	files    files
-	catchUps map[cluster.DutyID]catchUp
-	caughtUp uint64 // catch-ups that have ended
+	catchUps map[string]catchUp // by the name of their stream
+	caughtUp uint64             // catch-ups that have ended
 	kick     chan struct{}
 	watched  watched
 	custody  *custody
@@ -52,19 +52,20 @@ type sourceRun struct {
 	tablesOf uint64
 }
 
-// A catchUp is a private stream of a duty that fell behind.
+// A catchUp is a private stream of a duty, or of a client of canal's protocol, that fell behind.
 type catchUp struct {
 	since time.Time
 	from  event.Position
 }
 
-// shared names the stream that all duties of a source read, to the server; a catch-up's name is its duty's.
+// shared names the stream that all duties of a source read, to the server; a catch-up's name is that of its duty or client.
 const shared = "shared"
 
-// A session is one run of the shared stream over a fixed set of duties.
+// A session is one run of the shared stream over a fixed set of duties, and for whatever clients there are if there were some.
 type session struct {
 	log    *relay.Log
 	duties map[cluster.DutyID][]event.TableName
+	whole  bool // all tables are read, for clients of canal's protocol
 	epoch  uint32
 	gtids  bool
 	over   <-chan struct{} // closed when it ends
@@ -73,7 +74,7 @@ type session struct {
 func newSourceRun(n *Node, name string, c cluster.SourceConfig, term cluster.Term) *sourceRun {
 	return &sourceRun{n: n, name: name, cfg: c, term: term, log: n.log.With("source", name), since: time.Now(), state: status.SourceConnecting,
 		feeds: make(map[cluster.DutyID]*dutyFeed), held: make(map[cluster.DutyID]bool), last: make(map[cluster.DutyID]event.Position),
-		catchUps: make(map[cluster.DutyID]catchUp), kick: make(chan struct{}, 1), custody: newCustody()}
+		catchUps: make(map[string]catchUp), kick: make(chan struct{}, 1), custody: newCustody()}
 }
 
 // run follows the source until ctx ends.
@@ -209,8 +210,8 @@ func paused(v cluster.View, id cluster.DutyID) bool {
 // follow runs one session. It returns nil when the set of duties or the epoch has changed.
 func (s *sourceRun) follow(ctx context.Context) error {
 	v, changed := s.n.coord.View()
-	duties := s.active(v)
-	if len(duties) == 0 {
+	duties, clients := s.active(v), s.clients(v)
+	if len(duties) == 0 && len(clients) == 0 {
 		state := status.SourceIdle
 		if v.Paused["source/"+s.name] {
 			state = status.SourcePaused
@@ -242,14 +243,18 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	if reopened, err := s.ensureEpoch(ctx, v, server, kept.From); err != nil || reopened {
 		return err
 	}
-	starts, complete, err := s.starts(ctx, v, duties)
+	starts, complete, err := s.starts(ctx, v, duties, clients)
 	if err != nil || !complete {
 		return err
 	}
 	if err := s.describe(ctx, server, duties, starts); err != nil {
 		return err
 	}
-	base := oldestNear(starts)
+	positions := slices.Collect(maps.Values(starts))
+	if len(duties) == 0 { // else whatever becomes of clients, it is nothing to the duties
+		positions = clientPositions(clients)
+	}
+	base := oldestNear(positions)
 	log, err := relay.NewLog(s.n.cfg.RingBytes, base, func() bool { return s.source.Progress(shared).Settled })
 	if err != nil {
 		return err
@@ -258,12 +263,12 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	stream, end := context.WithCancel(gctx)
 	defer end()
-	s.setSession(&session{log: log, duties: duties, epoch: v.Sources[s.name].Epoch, gtids: server.GTIDs, over: stream.Done()})
+	s.setSession(&session{log: log, duties: duties, whole: len(clients) > 0, epoch: v.Sources[s.name].Epoch, gtids: server.GTIDs, over: stream.Done()})
 	s.enter(status.SourceStreaming, nil, false)
-	s.log.Info("following", "from", base.String(), "server", server.UUID, "mysql", server.Version, "epoch", base.Epoch, "duties", len(duties))
+	s.log.Info("following", "from", base.String(), "server", server.UUID, "mysql", server.Version, "epoch", base.Epoch, "duties", len(duties), "clients", len(clients))
 
 	g.Go(func() error {
-		err := s.source.Stream(stream, shared, base, wanted(duties), s.history(base.Epoch), log.Append)
+		err := s.source.Stream(stream, shared, base, wanted(duties, len(clients) > 0), s.history(base.Epoch), log.Append)
 		if stream.Err() != nil && gctx.Err() == nil {
 			err = nil
 		}
@@ -279,12 +284,16 @@ func (s *sourceRun) follow(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		defer end()
-		return s.untilReplanned(gctx, duties, base.Epoch)
+		return s.untilReplanned(gctx, duties, len(clients) > 0, base.Epoch)
 	})
 	return g.Wait()
 }
 
-func wanted(duties map[cluster.DutyID][]event.TableName) func(event.TableName) bool {
+// wanted says which tables are read: those of the duties, or, with what belongs to no table, all of them.
+func wanted(duties map[cluster.DutyID][]event.TableName, whole bool) func(event.TableName) bool {
+	if whole {
+		return everything
+	}
 	tables := make(map[event.TableName]bool)
 	for _, own := range duties {
 		for _, t := range own {
@@ -294,12 +303,18 @@ func wanted(duties map[cluster.DutyID][]event.TableName) func(event.TableName) b
 	return func(t event.TableName) bool { return tables[t] }
 }
 
-// untilReplanned returns nil when a new session is needed.
-func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID][]event.TableName, epoch uint32) error {
+// everything lets all through.
+func everything(event.TableName) bool { return true }
+
+// untilReplanned returns nil when a new session is needed. One that reads all goes on doing so without clients: whoever subscribes and
+// unsubscribes again and again disturbs nobody.
+func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyID][]event.TableName, whole bool, epoch uint32) error {
 	for {
 		v, changed := s.n.coord.View()
 		kept, moved := s.custody.get()
-		if !kept.Ours || v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) {
+		clients := len(s.clients(v))
+		if !kept.Ours || v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) ||
+			clients > 0 && !whole || clients == 0 && len(duties) == 0 {
 			return nil
 		}
 		select {
@@ -355,36 +370,33 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 	return true, nil
 }
 
-// read returns the GTIDs of all that the source's duties have acknowledged.
+// read returns the GTIDs of all that the source's duties and clients have acknowledged.
 func (s *sourceRun) read(v cluster.View) (string, error) {
 	var read event.GTIDSet
-	for id, d := range v.Duties {
-		if id.Source != s.name || d.Position.GTIDs == "" {
-			continue
-		}
-		set, err := event.ParseGTIDSet(d.Position.GTIDs)
+	for p := range v.Positions(s.name) {
+		set, err := event.ParseGTIDSet(p.GTIDs)
 		if err != nil {
-			return "", fmt.Errorf("position of %s: %w", id, err)
+			return "", fmt.Errorf("position %s: %w", p, err)
 		}
 		read.AddSet(set)
 	}
 	return read.String(), nil
 }
 
-// oldest returns the oldest saved position of the source's duties.
+// oldest returns the oldest saved position of the source's duties and clients.
 func (s *sourceRun) oldest(v cluster.View) event.Position {
 	var oldest event.Position
-	for id, d := range v.Duties {
-		if id.Source == s.name && !d.Position.IsZero() && (oldest.IsZero() || d.Position.Before(oldest)) {
-			oldest = d.Position
+	for p := range v.Positions(s.name) {
+		if oldest.IsZero() || p.Before(oldest) {
+			oldest = p
 		}
 	}
 	return oldest
 }
 
-// starts returns where each duty starts. A duty that has no position yet gets the newest one of the source's other duties,
+// starts returns where each duty starts. A duty, or a client, that has no position yet gets the newest one of the source's other duties,
 // committed before use (rule 3); complete is false when that happened.
-func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[cluster.DutyID][]event.TableName) (map[cluster.DutyID]event.Position, bool, error) {
+func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[cluster.DutyID][]event.TableName, clients map[cluster.ClientID]cluster.Client) (map[cluster.DutyID]event.Position, bool, error) {
 	starts := make(map[cluster.DutyID]event.Position)
 	newest := v.Sources[s.name].Start
 	for id, d := range v.Duties {
@@ -400,6 +412,18 @@ func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[clust
 			continue
 		}
 		starts[id] = s.position(id, d.Position)
+	}
+	begin := make(map[cluster.ClientID]event.Position)
+	for id, client := range clients {
+		if client.Position.IsZero() {
+			begin[id] = newest
+		}
+	}
+	if len(begin) > 0 {
+		if err := s.n.coord.Propose(ctx, s.term, cluster.SaveClients{Positions: begin}); err != nil {
+			return nil, false, fmt.Errorf("save first positions of clients: %w", err)
+		}
+		return nil, false, nil
 	}
 	if len(saves) == 0 {
 		return starts, true, nil
@@ -428,8 +452,8 @@ func (s *sourceRun) position(id cluster.DutyID, saved event.Position) event.Posi
 const near = 8192
 
 // oldestNear returns where the shared stream starts.
-func oldestNear(starts map[cluster.DutyID]event.Position) event.Position {
-	all := slices.SortedFunc(maps.Values(starts), func(a, b event.Position) int {
+func oldestNear(all []event.Position) event.Position {
+	slices.SortFunc(all, func(a, b event.Position) int {
 		switch {
 		case a.Before(b):
 			return -1

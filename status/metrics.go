@@ -81,6 +81,12 @@ var (
 	descLoadRows     = describe("load_rows", "Rows that the load has written.", "duty")
 	descLoadTotal    = describe("load_rows_estimate", "Estimate of the rows that the load will write.", "duty")
 	descLoadSwept    = describe("load_swept_documents", "Documents that the load's sweep deleted.", "duty")
+
+	descClientLag       = describe("client_lag_seconds", "How far what a client of canal's protocol has acknowledged is behind the source.", "client")
+	descClientBytes     = describe("client_lag_bytes", "Bytes of the source's log that the client has not acknowledged.", "client")
+	descClientGiven     = describe("client_unacknowledged_bytes", "Bytes that the client was given and has not acknowledged.", "client")
+	descClientBatches   = describe("client_unacknowledged_batches", "Batches that the client was given and has not acknowledged.", "client")
+	descClientConnected = describe("client_connected", "1 while the client is connected, else 0.", "client")
 )
 
 // Describe sends nothing: which metrics there are depends on what is known.
@@ -156,6 +162,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			open = s.XA.Open
 		}
 		gauge(descSourceXA, float64(open), s.Name)
+	}
+	for _, c := range r.Clients {
+		if c.LagSeconds != nil {
+			gauge(descClientLag, *c.LagSeconds, c.ID)
+		}
+		if c.LagBytes != nil {
+			gauge(descClientBytes, float64(*c.LagBytes), c.ID)
+		}
+		gauge(descClientGiven, float64(c.Bytes), c.ID)
+		gauge(descClientBatches, float64(c.Batches), c.ID)
+		gauge(descClientConnected, number(c.Address != ""), c.ID)
 	}
 	for _, d := range r.Duties {
 		stall(descDutyStall, d.Stall, d.ID)

@@ -29,6 +29,22 @@ type Report struct {
 	Tolerates *int     `json:"tolerates,omitempty"`
 	Sources   []Source `json:"sources"`
 	Duties    []Duty   `json:"duties"`
+	Clients   []Client `json:"clients,omitempty"` // of canal's protocol
+}
+
+// A Client is one of canal's protocol that has subscribed.
+type Client struct {
+	ID          string   `json:"id"` // destination/number
+	Destination string   `json:"destination"`
+	Filter      string   `json:"filter,omitempty"`
+	Address     string   `json:"address,omitempty"` // it is connected from there
+	Position    string   `json:"position"`          // everything before it is acknowledged
+	Version     string   `json:"version"`           // of the last event before Position
+	LagSeconds  *float64 `json:"lag_seconds,omitempty"`
+	LagBytes    *uint64  `json:"lag_bytes,omitempty"`
+	Batches     int      `json:"batches"`              // handed out and not acknowledged
+	Bytes       uint64   `json:"bytes"`                // of them
+	LastError   string   `json:"last_error,omitempty"` // that it was told last
 }
 
 // NodeState says what a node does.

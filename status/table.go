@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -44,6 +45,18 @@ func (r Report) Table(w io.Writer) error {
 				cells = slices.Delete(cells, 1, 3)
 			}
 			t.add(cells...)
+		}
+		out.WriteByte('\n')
+		t.print(&out)
+	}
+	if len(r.Clients) > 0 {
+		t := table{flexible: 4, header: []string{"CLIENT", "FROM", "LAG", "UNACKNOWLEDGED", "POSITION", "LAST ERROR"}}
+		for _, c := range r.Clients {
+			given := "none"
+			if c.Batches > 0 {
+				given = fmt.Sprintf("%d batches, %s", c.Batches, size(c.Bytes))
+			}
+			t.add(c.ID, cmp.Or(c.Address, "not connected"), lag(c.LagSeconds, c.LagBytes), given, c.Position, c.LastError)
 		}
 		out.WriteByte('\n')
 		t.print(&out)
