@@ -39,12 +39,19 @@ func program() cli.Program {
 // the process needs by itself. GOMEMLIMIT in the environment wins.
 const memoryLimit = 160 << 20
 
+// canalMemory is what a node that answers canal's clients needs besides: their catch-ups and answers.
+const canalMemory = 64 << 20
+
 // run runs a node until ctx ends.
 func run(ctx context.Context, start cli.Start) error {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 	file := start.File
+	if os.Getenv("GOMEMLIMIT") == "" {
+		limit := int64(memoryLimit)
+		if file.Canal.Listen != "" {
+			limit += canalMemory
+		}
+		debug.SetMemoryLimit(limit)
+	}
 	log := hclog.New(&hclog.LoggerOptions{Name: "canalgo", Level: hclog.LevelFromString(file.Node.LogLevel), Output: os.Stderr,
 		JSONFormat: file.Node.LogFormat == "json"})
 	if file.Node.Name == "" {

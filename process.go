@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"canalgo/api"
+	canalserver "canalgo/canal/server"
 	"canalgo/cluster"
 	"canalgo/config"
 	"canalgo/folder"
@@ -43,7 +44,8 @@ type process struct {
 	raft  net.Listener                 // nil in ZooKeeper mode
 	call  atomic.Pointer[http.Handler] // what answers calls now
 
-	coordinator coordinator // nil until there is a cluster
+	canal       net.Listener // for canal's clients; nil when they are not answered
+	coordinator coordinator  // nil until there is a cluster
 	node        *node.Node
 	server      *api.Server
 }
@@ -89,6 +91,11 @@ func open(file config.File, bootstrap bool, log hclog.Logger) (_ *process, err e
 	}
 	for version := uint8(relay.MaxVersion); version >= 1; version-- { // the port prefers the newest
 		p.feeds[version] = p.port.Listener(peer.Feed(version))
+	}
+	if file.Canal.Listen != "" {
+		if p.canal, err = canalserver.Listen(file.Canal.Listen); err != nil {
+			return nil, fmt.Errorf("canal_server.%w%s", err, portHolder(file.Canal.Listen))
+		}
 	}
 	if p.self.Address, err = advertised(file.Node, p.port.Addr(), file.Cluster.Join); err != nil {
 		return nil, err
@@ -193,6 +200,9 @@ func (p *process) close() {
 	if p.port != nil {
 		p.port.Close()
 	}
+	if p.canal != nil {
+		p.canal.Close()
+	}
 	if p.coordinator != nil {
 		_ = p.coordinator.Close()
 	}
@@ -219,6 +229,19 @@ func (p *process) run(ctx context.Context) error {
 			}
 		}
 		serve(p.server.Run)
+		if p.canal != nil {
+			clients, err := newCanalServer(p.canal, p.file.Canal, p.node, p.log.Named("canal"))
+			if err != nil {
+				return err
+			}
+			// It ends when the node is told to: clients go on at whoever leads then.
+			g.Go(func() error {
+				if err := clients.Run(gctx); gctx.Err() == nil {
+					return err
+				}
+				return nil
+			})
+		}
 		for version, listener := range p.feeds {
 			g.Go(func() error { return p.node.ServeFeeds(listener, version) })
 		}

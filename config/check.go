@@ -52,6 +52,7 @@ func (c *checker) check() {
 	c.itself(c.file.Node, "node")
 	c.itself(c.file.Cluster, "cluster")
 	c.itself(c.file.Coordination, "coordination")
+	c.itself(c.file.Canal, "canal_server")
 	for _, name := range slices.Sorted(maps.Keys(c.file.Sources)) {
 		c.itself(c.file.Sources[name], "source", name)
 	}
@@ -144,7 +145,8 @@ func (c *checker) captured(name, source string, tables []event.TableName) {
 	}
 }
 
-// missing reports kinds of sections of which there is none. A node that joins needs none of them.
+// missing reports kinds of sections of which there is none. A node that joins needs none of them, and one that serves canal's clients need not
+// write anywhere.
 func (c *checker) missing() {
 	if (len(c.file.Cluster.Join) > 0 || c.file.Coordination.ZooKeeper()) && len(c.file.Sources)+len(c.file.Sinks)+len(c.file.Mappings) == 0 {
 		return
@@ -157,7 +159,8 @@ func (c *checker) missing() {
 		{"sink", "it says where to write", len(c.file.Sinks)},
 		{"mapping", "it says which rows become which documents", len(c.file.Mappings)},
 	} {
-		if kind.count == 0 && !c.has(kind.name) {
+		served := c.file.Canal.Listen != "" && kind.name != "source" && len(c.file.Sinks)+len(c.file.Mappings) == 0
+		if kind.count == 0 && !served && !c.has(kind.name) {
 			c.wrong([]string{kind.name}, "there is no section [%s.NAME]; %s", kind.name, kind.what)
 		}
 	}

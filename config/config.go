@@ -1,6 +1,6 @@
 // Package config reads the one file that a cluster is seeded by, and turns it into the replicated configuration and back.
 //
-// A file is TOML with the sections [node], [cluster], [coordination], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
+// A file is TOML with the sections [node], [cluster], [coordination], [canal_server], [source.NAME], [sink.NAME] and [mapping.NAME]. The structs of the sections
 // belong to the packages that use them; here they are filled strictly, checked together and compared. All that is wrong with a
 // file is found in one go, with its line. docs/configuration.md lists every key.
 package config
@@ -33,6 +33,7 @@ type File struct {
 	Node         Node
 	Cluster      Cluster
 	Coordination Coordination
+	Canal        Canal
 	Sources      map[string]binlog.Config
 	Sinks        map[string]Sink
 	Mappings     map[string]Mapping
@@ -216,7 +217,7 @@ func owner(name string) string {
 
 // Parse reads the content of a file; name is for messages.
 func Parse(name string, data []byte) (File, error) {
-	file := File{Node: DefaultNode(), Coordination: DefaultCoordination(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
+	file := File{Node: DefaultNode(), Coordination: DefaultCoordination(), Canal: DefaultCanal(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
 	d := parseDocument(name, data)
 	if len(d.mistakes.List) > 0 {
 		return file, d.mistakes
@@ -246,7 +247,7 @@ type reader struct {
 }
 
 // topLevel are the kinds of sections.
-var topLevel = []string{"node", "cluster", "coordination", "source", "sink", "mapping"}
+var topLevel = []string{"node", "cluster", "coordination", "canal_server", "source", "sink", "mapping"}
 
 func (r *reader) sections() {
 	for _, name := range slices.Sorted(maps.Keys(r.d.values)) {
@@ -280,6 +281,8 @@ func (r *reader) single(name string) Section {
 		return &r.file.Cluster
 	case "coordination":
 		return &r.file.Coordination
+	case "canal_server":
+		return &r.file.Canal
 	}
 	return nil
 }

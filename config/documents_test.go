@@ -46,6 +46,7 @@ var sections = []struct {
 	section           reflect.Type
 }{
 	{"## `[node]`", "[node]", reflect.TypeFor[config.Node]()},
+	{"## `[canal_server]`", "[canal_server]", reflect.TypeFor[config.Canal]()},
 	{"## `[source.NAME]`", "[source.shop]", reflect.TypeFor[binlog.Config]()},
 	{"### type `elasticsearch`", "[sink.search]", reflect.TypeFor[elastic.Config]()},
 	{"### type `logger`", "[sink.log]", reflect.TypeFor[logger.Config]()},
@@ -149,6 +150,7 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 	want := config.File{
 		Node:         config.DefaultNode(),
 		Coordination: config.DefaultCoordination(),
+		Canal:        config.DefaultCanal(),
 		Sources:      map[string]binlog.Config{"shop": source},
 		Sinks: map[string]config.Sink{
 			"search": {Type: "elasticsearch", Settings: &search},

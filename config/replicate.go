@@ -12,7 +12,7 @@ import (
 	"canalgo/secret"
 )
 
-// ToCluster returns the configuration that is replicated: all but [node], [cluster] and [coordination], secrets sealed with the cluster's key. Its Version is 0.
+// ToCluster returns the configuration that is replicated: all but [node], [cluster], [coordination] and [canal_server], secrets sealed with the cluster's key. Its Version is 0.
 func (f File) ToCluster(key []byte) (cluster.Config, error) {
 	c := cluster.Config{
 		Sources:  map[string]cluster.SourceConfig{},
@@ -43,9 +43,9 @@ func (f File) ToCluster(key []byte) (cluster.Config, error) {
 	return c, nil
 }
 
-// FromCluster returns what ToCluster was given, but for Node, which has its defaults.
+// FromCluster returns what ToCluster was given, but for what is not replicated, which has its defaults.
 func FromCluster(key []byte, c cluster.Config) (File, error) {
-	f := File{Node: DefaultNode(), Coordination: DefaultCoordination(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
+	f := File{Node: DefaultNode(), Coordination: DefaultCoordination(), Canal: DefaultCanal(), Sources: map[string]binlog.Config{}, Sinks: map[string]Sink{}, Mappings: map[string]Mapping{}}
 	var err error
 	for name, s := range c.Sources {
 		if f.Sources[name], err = DecodeSource(key, s); err != nil {
