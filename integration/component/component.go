@@ -61,6 +61,9 @@ func Install(ctx context.Context) error {
 	if _, err := installPerconaToolkit(ctx); err != nil {
 		return err
 	}
+	if _, err := installCanalClient(ctx); err != nil {
+		return err
+	}
 	_, err := ipCommand(ctx)
 	return err
 }
