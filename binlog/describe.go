@@ -42,7 +42,7 @@ func listTables(conn *client.Conn) ([]event.TableName, error) {
 	return tables, nil
 }
 
-// Describe returns a table as it is now, equal to what the Decoder makes of its table maps. The error is an *event.StopError
+// Describe returns a table as it is now, equal to what the Decoder makes of its table maps but for the Declared types. The error is an *event.StopError
 // when there is no such table, it has no rows of its own, or a column's type is not known.
 func (s *Source) Describe(ctx context.Context, name event.TableName) (*event.Table, error) {
 	conn, _, err := s.Connect(ctx, "")
@@ -85,7 +85,7 @@ func describe(conn *client.Conn, name event.TableName) (*event.Table, error) {
 	for i := range r.Values {
 		text := func(column int) string { v, _ := r.GetString(i, column); return v }
 		number := func(column int) int { v, _ := r.GetInt(i, column); return int(v) }
-		c := event.Column{Name: text(0)}
+		c := event.Column{Name: text(0), Declared: text(2)}
 		if err := describeColumn(&c, strings.ToLower(text(1)), text(2), mb3(text(3)), mb3(text(4)), number(5), number(6), number(7), number(8)); err != nil {
 			return nil, stopf("", "column %s.%s: %v", name, c.Name, err)
 		}

@@ -234,7 +234,7 @@ type Column struct {
 	Charset   string   // of text, ENUM and SET: "utf8mb4", "latin1", ...
 	Collation string   // of text, ENUM and SET: "utf8mb4_0900_ai_ci", ...
 	Labels    []string // of ENUM and SET, UTF-8, in the definition's order
-	Declared  string   `json:"-"` // the type as SHOW CREATE TABLE spells it; only a literal decoder fills it in
+	Declared  string   `json:"-"` // the type as SHOW CREATE TABLE spells it; most have none
 }
 
 func equalFold(a, b string) bool {

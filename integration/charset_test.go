@@ -127,6 +127,7 @@ func loggedCharsets(t *testing.T, db *component.MySQL) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		undeclared(described)
 		logged := map[string][]any{}
 		for _, row := range rows[set] {
 			if !reflect.DeepEqual(row.Table, described) {

@@ -252,6 +252,15 @@ func (c *Client) Note(p ClientProgress) {
 	c.doing = p
 }
 
+// Describe returns a table of the client's source as it is now.
+func (c *Client) Describe(ctx context.Context, table event.TableName) (*event.Table, error) {
+	s := c.n.source(c.id.Source)
+	if s == nil || s.source == nil {
+		return nil, relay.ErrNotHere
+	}
+	return s.source.Describe(ctx, table)
+}
+
 // A ClientFeed gives a client all that its source's log has behind a position, in whole batches. It is for one goroutine.
 type ClientFeed struct {
 	c       *Client

@@ -71,6 +71,8 @@ type Options struct {
 type Maker struct {
 	// Want says of which tables entries are made.
 	Want func(event.TableName) bool
+	// Describe returns a table as it is now, or nil: what a log does not tell of the types of columns is taken from there. It may be nil.
+	Describe func(event.TableName) *event.Table
 
 	options Options
 	decoder *binlog.Decoder

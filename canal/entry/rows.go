@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,7 +34,16 @@ func (m *Maker) table(t *event.Table) *table {
 		clear(m.tables)
 	}
 	out := &table{columns: make([]column, len(t.Columns))}
+	var now *event.Table
+	if m.Describe != nil {
+		now = m.Describe(t.Name)
+	}
 	for i, c := range t.Columns {
+		if now != nil {
+			if n := now.Column(c.Name); n >= 0 && plain(now.Columns[n].Declared) == plain(c.Declared) {
+				c.Declared = now.Columns[n].Declared
+			}
+		}
 		field := func(number protowire.Number, text string) []byte {
 			var w buffer
 			w.text(number, valid(text))
@@ -45,6 +55,12 @@ func (m *Maker) table(t *event.Table) *table {
 	m.tables[t] = out
 	return out
 }
+
+// shown is what the declared type of a number has that changes nothing of what is stored: how it is to be shown.
+var shown = regexp.MustCompile(`^((?:tiny|small|medium|big)?int|year|float|double)(\([0-9,]+\))?( unsigned)?( zerofill)?$`)
+
+// plain leaves that out of a declared type.
+func plain(declared string) string { return shown.ReplaceAllString(declared, "$1$3") }
 
 // maxTables bounds how many definitions are remembered.
 const maxTables = 1000

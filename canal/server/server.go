@@ -50,6 +50,8 @@ type Client interface {
 	// Open opens a feed behind a position, and closes the one before.
 	Open(from event.Position) (Feed, error)
 	Note(Progress)
+	// Describe returns a table as it is now.
+	Describe(ctx context.Context, table event.TableName) (*event.Table, error)
 }
 
 // A Feed gives all batches of a source behind a position.

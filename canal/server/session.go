@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"canalgo/canal/entry"
 	"canalgo/canal/filter"
@@ -98,6 +99,7 @@ func newSession(s *Server, id cluster.ClientID, client Client) (*session, error)
 	at.GTIDs = ""
 	x := &session{server: s, id: id, client: client, acked: place{position: at, executed: executed}}
 	x.maker = entry.New(s.cfg.Entries, x.want)
+	x.maker.Describe = x.describe
 	x.read = x.acked.clone()
 	return x, x.filterBy(client.Filter())
 }
@@ -133,6 +135,21 @@ func (x *session) want(t event.TableName) bool {
 		x.tables[t] = wanted
 	}
 	return wanted
+}
+
+// describeTime is how long an answer may wait for the server to describe a table whose rows come for the first time.
+const describeTime = 2 * time.Second
+
+// describe returns a table as it is now, nil when nobody says.
+func (x *session) describe(name event.TableName) *event.Table {
+	ctx, cancel := context.WithTimeout(context.Background(), describeTime)
+	defer cancel()
+	t, err := x.client.Describe(ctx, name)
+	if err != nil {
+		x.server.log.Debug("a table is not described", "client", x.id.String(), "table", name.String(), "error", err)
+		return nil
+	}
+	return t
 }
 
 // note says what the client does, for the status.
