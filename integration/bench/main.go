@@ -30,6 +30,8 @@
 //	join_batch      the same over rendering each row with a question of its own, and writing nothing
 //	fanout          docs/s from a change of one row that 100,000 documents are joined with to the last of them
 //	fanout_lag      the longest that a row of another mapping took meanwhile, from its commit to the document read by its id
+//	canal_protocol  rows per CPU second of a leader that serves canal's Java client, which only acknowledges, over decode_ceiling
+//	canal_protocol_rss  the leader's most memory meanwhile
 //	ready           from the start to the first event read
 //	binary_size     of the program
 package main
@@ -55,7 +57,7 @@ import (
 var (
 	elasticNames = []string{"es_ceiling", "es_sync", "es_sync_1", "load", "rss_max", "rss_max_1"}
 	holeNames    = []string{"decode_ceiling", "hole_sync", "hole_sync_1"}
-	names        = slices.Concat(elasticNames, holeNames, []string{"leader_cpu", "wide", "scale", "latency", "ready", "failover", "worker_failover", "handover", "frozen_source", "faulty_sink", "join", "fanout", "binary_size"})
+	names        = slices.Concat(elasticNames, holeNames, []string{"leader_cpu", "wide", "scale", "latency", "ready", "failover", "worker_failover", "handover", "frozen_source", "faulty_sink", "join", "fanout", "canal_protocol", "binary_size"})
 )
 
 // A bench is one run with its servers.
@@ -154,7 +156,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	defer b.stopServers()
 
 	// Elasticsearch is busy with itself for minutes after it was filled, so what does without it comes first.
-	err = errors.Join(b.step(ctx, b.leader, "leader_cpu"), b.step(ctx, b.frozen, "frozen_source"), b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"),
+	err = errors.Join(b.step(ctx, b.leader, "leader_cpu"), b.step(ctx, b.canalProtocol, "canal_protocol"), b.step(ctx, b.frozen, "frozen_source"), b.backlog(ctx), b.step(ctx, b.latency, "latency"), b.step(ctx, b.wide, "wide"),
 		b.step(ctx, b.scale, "scale"), b.step(ctx, b.faulty, "faulty_sink"), b.step(ctx, b.join, "join"), b.step(ctx, b.fanout, "fanout"), b.step(ctx, b.failovers, "failover", "worker_failover", "handover"))
 	for _, nodes := range []int{3, 1} {
 		if name := numbered("rss_max", nodes); b.peak[nodes] > 0 && b.wants(name) {
