@@ -114,7 +114,7 @@ func (h *host) Addr() net.Addr { return &net.TCPAddr{} }
 // start runs a node of a network until the test ends, or until the returned function is called.
 func (n *network) start(t testing.TB, w *world, member node.Coordinator, name string, c cluster.Config) (*node.Node, func()) {
 	t.Helper()
-	one, err := node.New(node.Config{ID: name, Version: "test", Self: cluster.Node{ServerID: name + "@1", Address: name, Version: "test", Commands: 1},
+	one, err := node.New(node.Config{ID: name, Version: "test", Self: cluster.Node{ServerID: name + "@1", Address: name, Version: "test", Commands: cluster.MaxCommandVersion},
 		Peers: peers{n, name}, Seed: c, RingBytes: 20_000, Clock: func() time.Duration { return time.Since(n.began) }, Log: hclog.New(&hclog.LoggerOptions{Name: name, Output: t.Output(), DisableTime: true})}, member, parts{w, name})
 	if err != nil {
 		t.Fatal(err)

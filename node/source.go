@@ -38,7 +38,8 @@ type sourceRun struct {
 	since    time.Time
 	err      string
 	errTime  time.Time
-	lost     bool // the position is lost: only a load helps
+	lost     bool           // the position is lost: only a load helps
+	readTo   event.Position // by the sessions before
 	server   Server
 	files    files
 	catchUps map[string]catchUp // by the name of their stream
@@ -168,6 +169,9 @@ func (s *sourceRun) stopped() bool {
 func (s *sourceRun) setSession(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.session != nil {
+		s.readTo = s.session.log.Boundary()
+	}
 	s.session = x
 }
 
@@ -414,6 +418,11 @@ func (s *sourceRun) starts(ctx context.Context, v cluster.View, duties map[clust
 		starts[id] = s.position(id, d.Position)
 	}
 	begin := make(map[cluster.ClientID]event.Position)
+	s.mu.Lock()
+	if s.readTo.Epoch == newest.Epoch { // a client begins with what comes from now on
+		newest = later(newest, s.readTo)
+	}
+	s.mu.Unlock()
 	for id, client := range clients {
 		if client.Position.IsZero() {
 			begin[id] = newest

@@ -60,7 +60,7 @@ func TestCopiedFolderIsRefused(t *testing.T) {
 				if !c.hears {
 					view.Leader, view.LeaderAddress = "", ""
 				}
-				twin, err := node.New(node.Config{ID: c.of, Version: "test", Join: c.join, Self: cluster.Node{ServerID: c.of + "@1", Address: c.address, Version: "test", Commands: 1},
+				twin, err := node.New(node.Config{ID: c.of, Version: "test", Join: c.join, Self: cluster.Node{ServerID: c.of + "@1", Address: c.address, Version: "test", Commands: cluster.MaxCommandVersion},
 					Peers: peers{network, "copy"}, Seed: seed(""), Clock: func() time.Duration { return time.Since(network.began) }, Log: hclog.NewNullLogger()}, copied{view}, parts{w, "copy"})
 				if err != nil {
 					t.Fatal(err)
