@@ -33,6 +33,10 @@ type session struct {
 	bytes int      // of out
 	last  int64    // id of the last batch
 
+	saved  time.Time // when acked was told to the leader
+	broken error     // why reading failed last, at failed
+	failed time.Time
+
 	feed Feed // nil: to be opened behind read
 	read place
 	// Of the batch of the feed that is being read, and the transaction that it is of:
@@ -197,6 +201,7 @@ func (x *session) acknowledge(id int64) error {
 
 // reached tells the leader what is acknowledged.
 func (x *session) reached() {
+	x.saved = time.Now()
 	p := x.acked.position
 	p.GTIDs = x.acked.executed.String()
 	x.client.Reached(p)
@@ -277,14 +282,27 @@ func (x *session) fill(ctx context.Context, b *batch, l limit) (ended bool, err 
 			x.rest()
 		default:
 			x.rest()
+			if x.broken == nil {
+				x.broken, x.failed = err, time.Now()
+			}
 			return true, err
 		}
 	}
 	return false, nil
 }
 
+// failedFor is how long nobody asks again what has failed: a client may ask as often as it likes.
+const failedFor = 5 * time.Second
+
+// savedEvery is how often the leader is told of what passes while nothing is for the client.
+const savedEvery = time.Second
+
 // take gets the next batch of the source.
 func (x *session) take(ctx context.Context) error {
+	if x.broken != nil && time.Since(x.failed) < failedFor {
+		return x.broken
+	}
+	x.broken = nil
 	if x.feed == nil {
 		from := x.read.position
 		from.GTIDs = x.read.executed.String()
@@ -360,7 +378,9 @@ func (x *session) pass(b *batch) {
 		x.out[n-1].pass(x.end, x.run)
 	default: // nothing is in flight: a table without changes must not pin old files
 		x.acked.pass(x.end, x.run)
-		b.passed = true
+		if b.passed = true; time.Since(x.saved) > savedEvery { // it may be long until something comes that is for the client
+			x.reached()
+		}
 	}
 }
 
