@@ -19,6 +19,7 @@ import (
 	"canalgo/mapping"
 	"canalgo/node"
 	"canalgo/snapshot"
+	"canalgo/zkmode"
 )
 
 // checkTime bounds each thing that check tries.
@@ -27,6 +28,9 @@ const checkTime = 10 * time.Second
 // check tries everything that a file names.
 func check(ctx context.Context, file config.File) (cli.Checked, error) {
 	c := checker{file: file, sources: map[string]*binlog.Source{}, sinks: map[string]node.Sink{}}
+	if file.Coordination.ZooKeeper() {
+		c.coordination(ctx)
+	}
 	for _, name := range slices.Sorted(maps.Keys(file.Sources)) {
 		c.source(ctx, name)
 	}
@@ -61,6 +65,33 @@ func (c *checker) wrong(what string, err error) {
 	}
 	if name, ok := strings.CutPrefix(what, "mapping."); ok {
 		line.Detail = strings.TrimPrefix(line.Detail, "mapping "+name+": ")
+	}
+	c.out.Lines = append(c.out.Lines, line)
+}
+
+func (c *checker) coordination(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	const what = "coordination"
+	cfg, err := ensemble(c.file.Coordination)
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	if token := c.file.Cluster.Token.Reveal(); token != "" {
+		cfg.Secret = []byte(token)
+	}
+	session, id, err := zkmode.Look(ctx, cfg)
+	if err != nil {
+		c.wrong(what, err)
+		return
+	}
+	line := cli.CheckLine{What: what, OK: true, Detail: fmt.Sprintf("zookeeper, sessions of %s, cluster %s", session, id)}
+	if id == "" {
+		line.Detail = fmt.Sprintf("zookeeper, sessions of %s, no cluster at %s yet", session, c.file.Coordination.Root)
+	}
+	if session != c.file.Coordination.SessionTimeout {
+		line.Warn, line.Fix = true, fmt.Sprintf("session_timeout = %q, or other bounds in the ensemble (minSessionTimeout, maxSessionTimeout)", session)
 	}
 	c.out.Lines = append(c.out.Lines, line)
 }

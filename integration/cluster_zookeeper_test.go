@@ -27,9 +27,23 @@ type keeper struct {
 	visits   oracle.Visits
 }
 
-// newKeeper makes a cluster in ZooKeeper mode on the shared ensemble, below a chroot of its own. With a network its nodes are on hosts
-// of their own.
+// newKeeper makes a cluster in ZooKeeper mode on the shared ensemble, below a chroot of its own, with three mappings of the workload's
+// table. With a network its nodes are on hosts of their own.
 func newKeeper(t *testing.T, name string, options oracle.WorkloadConfig, session time.Duration, network *component.Network) *keeper {
+	t.Helper()
+	return newKeeperOf(t, name, options, session, network, func(k *keeper) string {
+		sections := k.sections("")
+		for i := 2; i <= 3; i++ {
+			index := fmt.Sprintf("%s_%d", name, i)
+			k.indices = append(k.indices, index)
+			sections += k.mapping(index, "", k.work.SQL())
+		}
+		return sections
+	})
+}
+
+// newKeeperOf is newKeeper with other sections.
+func newKeeperOf(t *testing.T, name string, options oracle.WorkloadConfig, session time.Duration, network *component.Network, sections func(k *keeper) string) *keeper {
 	t.Helper()
 	ensemble, err := servers.zk()
 	if err != nil {
@@ -56,13 +70,7 @@ func newKeeper(t *testing.T, name string, options oracle.WorkloadConfig, session
 		}
 		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n", strings.Join(servers, ", "), name, session), nil
 	}
-	sections := k.sections("")
-	for i := 2; i <= 3; i++ {
-		index := fmt.Sprintf("%s_%d", name, i)
-		k.indices = append(k.indices, index)
-		sections += k.mapping(index, "", k.work.SQL())
-	}
-	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections, coordination, place)
+	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections(k), coordination, place)
 	k.must(err)
 	k.watchOver()
 	k.proxy.FailRequests(func(r *http.Request) int {
@@ -144,7 +152,7 @@ func (k *keeper) silent(n *harness.Node, since time.Time) {
 // TestZooKeeperMembersRestart kills each member of the ensemble and starts it again, under load: nobody else leads, no duty moves, and
 // nothing is written twice. Then all are away: writing stops when the lease is over, and goes on by itself when they are back.
 func TestZooKeeperMembersRestart(t *testing.T) {
-	k := newKeeper(t, "zmembers", oracle.WorkloadConfig{Truncates: true, Pace: 20 * time.Millisecond}, 10*time.Second, nil)
+	k := newKeeper(t, "zmembers", oracle.WorkloadConfig{Pace: 20 * time.Millisecond}, 10*time.Second, nil)
 	k.begin()
 	judge := k.sample()
 	stop := k.run(k.work.Run)

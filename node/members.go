@@ -27,7 +27,8 @@ type member struct {
 	serverID string
 	run      string        // of the process that renewed
 	renewed  time.Duration // on the leader's clock
-	heard    time.Duration // when it last waited for the answer to that, which a quorum has to confirm
+	waits    bool          // for the answer to that, which a quorum has to confirm
+	heard    time.Duration // when it stopped to wait
 	gone     bool          // its port refused a connection after that
 	draining bool
 	stages   map[cluster.DutyID]status.Stage
@@ -51,7 +52,7 @@ func (m *members) renewed(r sessionRequest, view func() cluster.View, now time.D
 		}
 	}
 	was := m.known[r.Name]
-	k := &member{serverID: r.ServerID, run: r.Run, renewed: now, draining: r.Draining, stages: r.Stages, failing: r.Failing}
+	k := &member{serverID: r.ServerID, run: r.Run, renewed: now, waits: true, draining: r.Draining, stages: r.Stages, failing: r.Failing}
 	if was != nil {
 		k.cannot = was.cannot
 	}
@@ -71,7 +72,7 @@ func (m *members) waited(r sessionRequest, now time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k := m.known[r.Name]; k != nil && k.run == r.Run {
-		k.heard = now
+		k.waits, k.heard = false, now
 	}
 }
 
@@ -109,7 +110,7 @@ func (m *members) get(name string) member {
 }
 
 func (m member) lives(now time.Duration) bool {
-	return !m.gone && now-max(m.renewed, m.heard) < leaseTime
+	return !m.gone && (now-max(m.renewed, m.heard) < leaseTime || m.waits && now-m.renewed < 2*leaseTime)
 }
 
 // mayDo reports whether the node may still begin writes of a duty that was taken from it at some moment: until it has renewed without

@@ -139,6 +139,30 @@ func Join(ctx context.Context, c Config) (string, error) {
 	}
 }
 
+// Look asks an ensemble for the session that it grants and the cluster that it has, "" for none, and changes nothing. Without a secret that is
+// not compared.
+func Look(ctx context.Context, c Config) (session time.Duration, clusterID string, err error) {
+	c = c.withDefaults()
+	s, err := connect(ctx, c)
+	if err != nil {
+		return 0, "", fmt.Errorf("none of the servers has granted a session: %w", err)
+	}
+	defer s.close()
+	found, err := s.get(ctx, c.path(s, "cluster"), false)
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return s.timeout, "", nil
+	case err != nil:
+		return s.timeout, "", c.explain(err)
+	case c.Secret == nil:
+		var have identity
+		err = json.Unmarshal(found.data, &have)
+		return s.timeout, have.ID, err
+	}
+	clusterID, err = c.known(found)
+	return s.timeout, clusterID, err
+}
+
 // known reads an identity and compares its secret.
 func (c Config) known(found node) (string, error) {
 	var have identity

@@ -55,6 +55,9 @@ func Install(ctx context.Context) error {
 	if _, err := installZooKeeper(ctx); err != nil {
 		return err
 	}
+	if _, err := installCanal(ctx); err != nil {
+		return err
+	}
 	if _, err := installGhOst(ctx); err != nil {
 		return err
 	}

@@ -126,9 +126,11 @@ func newZooKeeperMember(install, dir string, id int, shared string) (*ZooKeeperM
 		Name: fmt.Sprintf("zookeeper %d", id),
 		Log:  filepath.Join(dir, "zookeeper.log"),
 		Command: func() *exec.Cmd {
-			return exec.Command(filepath.Join(javaHome(), "bin/java"), "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+			cmd := exec.Command(filepath.Join(javaHome(), "bin/java"), "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 				"-Dzookeeper.preAllocSize=512", "-Dzookeeper.jmx.log4j.disable=true", "-Dlogback.configurationFile="+filepath.Join(dir, "logback.xml"),
 				"-cp", filepath.Join(install, "lib/*"), "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(dir, "zoo.cfg"))
+			cmd.Dir = dir
+			return cmd
 		},
 		Ready: func(context.Context) error {
 			mode, err := m.Mode()
