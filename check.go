@@ -173,6 +173,9 @@ func (c *checker) mapping(ctx context.Context, name string) {
 	if r := m.Rule(); r != nil {
 		c.indexes(ctx, what, s, r)
 	}
+	if err := c.images(ctx, what, s, m); err != nil {
+		c.wrong(what, err)
+	}
 	if err := c.sample(ctx, name, s, m, table); err != nil {
 		c.wrong(what+": sample", err)
 	}
@@ -218,6 +221,27 @@ func (c *checker) indexes(ctx context.Context, what string, s *binlog.Source, r 
 				Detail: fmt.Sprintf("each change of %s would scan %s, about %d rows", l.Changed, l.Table, rows), Fix: "add an index on " + place})
 		}
 	}
+}
+
+// images says which rows would not say which documents they are about, as the server writes them now.
+func (c *checker) images(ctx context.Context, what string, s *binlog.Source, m *mapping.Mapping) error {
+	server, err := s.Identify(ctx, "")
+	if err != nil || !strings.EqualFold(server.RowImage, "MINIMAL") { // with NOBLOB all that finds documents is there
+		return err
+	}
+	for _, f := range m.Finds() {
+		table, err := s.Describe(ctx, f.Table)
+		if err != nil {
+			return err
+		}
+		for _, name := range f.Columns {
+			if !slices.Contains(table.Key, table.Column(name)) && len(table.Key) > 0 { // without a key all columns are there
+				c.wrong(what, &event.StopError{Reason: fmt.Sprintf("with binlog_row_image = MINIMAL rows of %s lack %s, which gives %s", f.Table, name, f.Gives),
+					Fix: "binlog_row_image = FULL or NOBLOB, or use columns of the primary key there"})
+			}
+		}
+	}
+	return nil
 }
 
 // first reads the first row that a mapping makes a document of, if there is one.

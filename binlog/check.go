@@ -186,7 +186,12 @@ func (c *checker) settings() {
 	if i.BinlogFormat != "" { // gone once ROW is all there is
 		c.is("binlog_format", i.BinlogFormat, "ROW", "statements do not say which rows change")
 	}
-	c.is("binlog_row_image", i.RowImage, "FULL", "rows lack columns")
+	if strings.EqualFold(i.RowImage, "FULL") {
+		c.ok("binlog_row_image", "FULL")
+	} else {
+		c.warn("binlog_row_image", "is "+i.RowImage+": rows lack columns; what a document needs of them is read from the server, and a row that does not say which document it is about stops its mapping",
+			c.set("binlog_row_image", "'FULL'"))
+	}
 	if i.NamesColumns() {
 		c.ok("binlog_row_metadata", "FULL")
 	} else {

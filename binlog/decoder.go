@@ -219,11 +219,6 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	if int(e.ColumnCount) != len(l.columns) {
 		return fmt.Errorf("%d columns, the table map has %d", e.ColumnCount, len(l.columns))
 	}
-	if !full(e.ColumnBitmap1, len(l.columns)) || e.ColumnBitmap2 != nil && !full(e.ColumnBitmap2, len(l.columns)) {
-		d.err = stopf("SET PERSIST binlog_row_image = FULL; sessions that are connected keep their own setting until they reconnect",
-			"%s lacks columns: it was written with a partial row image", describeEvent(d.source))
-		return nil
-	}
 	row := event.Row{Table: l.table, Version: d.source.Version, Time: time.Unix(int64(readHeader(d.source.Raw).timestamp), 0).UTC()}
 	switch e.Type() {
 	case replication.EnumRowsEventTypeInsert:
@@ -242,20 +237,33 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	}
 	r := &d.reader
 	r.begin(l, data, pos)
+	before, after := columnsIn(e.ColumnBitmap1, len(l.columns)), columnsIn(e.ColumnBitmap1, len(l.columns))
+	row.Partial = before != nil
+	if row.Op == event.Update {
+		after = columnsIn(e.ColumnBitmap2, len(l.columns))
+	}
 	for r.pos < len(data) {
 		if row.Op != event.Insert {
-			if row.Before, err = r.image(); err != nil {
+			if row.Before, err = r.image(before, nil); err != nil {
 				return err
 			}
 		}
 		if row.Op != event.Delete {
-			if row.After, err = r.image(); err != nil {
+			if row.After, err = r.image(after, row.Before); err != nil {
 				return err
 			}
 		}
 		d.rows = append(d.rows, row)
 	}
 	return nil
+}
+
+// columnsIn returns which of n columns an image has, nil when it has all.
+func columnsIn(bitmap []byte, n int) []byte {
+	if full(bitmap, n) {
+		return nil
+	}
+	return bitmap
 }
 
 // full reports whether the first n bits are set.

@@ -74,6 +74,48 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestDecodePartial reads images that lack columns, as binlog_row_image=MINIMAL and NOBLOB write them: what an update does not set is as it
+// was.
+func TestDecodePartial(t *testing.T) {
+	l := newFakeLog("binlog.000009")
+	l.begin(1)
+	l.table(1, "shop.a")
+	const id, v, both = 0xfd, 0xfe, 0xff // which columns an image has
+	rows := func(kind byte, bitmaps string, images string) {
+		l.add(kind, []byte("\x01\x00\x00\x00\x00\x00\x01\x00\x02\x00\x02"+bitmaps+images))
+	}
+	at := func(columns ...byte) string { return string(columns) }
+	const seven, eight, text = "\x07\x00\x00\x00", "\x08\x00\x00\x00", "\x01\x00x"
+	rows(typeUpdateRows, at(id, v), "\xfc"+seven+"\xfe"+text+"\xfc"+eight+"\xff") // two rows; the second sets NULL
+	rows(typeUpdateRows, at(id, id), "\xfc"+seven+"\xfc"+eight)
+	rows(typeUpdateRows, at(both, id), "\xfc"+seven+text+"\xfc"+eight)
+	rows(typeDeleteRows, at(id), "\xfc"+seven)
+	rows(typeWriteRows, at(v), "\xfe"+text)
+	l.xid()
+	got, err := NewDecoder().Decode(eventsOf(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := event.Absent
+	want := []event.Row{
+		{Op: event.Update, Partial: true, Before: []any{int32(7), none}, After: []any{int32(7), "x"}},
+		{Op: event.Update, Partial: true, Before: []any{int32(8), none}, After: []any{int32(8), nil}},
+		{Op: event.Update, Partial: true, Before: []any{int32(7), none}, After: []any{int32(8), none}},
+		{Op: event.Update, Before: []any{int32(7), "x"}, After: []any{int32(8), "x"}},
+		{Op: event.Delete, Partial: true, Before: []any{int32(7), none}},
+		{Op: event.Insert, Partial: true, After: []any{none, "x"}},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
+	for i, r := range got {
+		r.Table, r.Version, r.Time = nil, 0, want[i].Time
+		if !reflect.DeepEqual(r, want[i]) {
+			t.Errorf("row %d: %+v, want %+v", i, r, want[i])
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	l := newFakeLog("binlog.000009")
 	l.begin(1)
@@ -97,13 +139,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"no table map":   {[]event.Event{good[0], good[2]}, "table map"},
 		"cut short":      {changed(2, func(b []byte) []byte { return b[:len(b)-1] }), "rows event 3.4294967297 of shop.a: malformed"},
 		"cut in the map": {changed(1, func(b []byte) []byte { return b[:len(b)-4] }), "table map of shop.a: malformed"},
-		"columns missing": {changed(2, func(b []byte) []byte { b[headerSize+11] = 0xfd; return b }),
-			"shop.a lacks columns"},
-		"no names":   {changed(1, func(b []byte) []byte { b[len(b)-10] = 99; return b }), "table map of shop.a has no column names"},
-		"other type": {changed(2, func(b []byte) []byte { b[4] = typeQuery; return b }), "has type 2"},
-		"change":     {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Change, Tables: []event.TableName{name}, Text: "UPDATE a"}}}, "UPDATE a"},
-		"unparsed":   {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Unparsed, Text: "FROB"}}}, "any table: FROB"},
-		"missing":    {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Missing, Tables: []event.TableName{name}, Text: "purged"}}}, "rows of shop.a change, and nobody can read them: purged"},
+		"no names":       {changed(1, func(b []byte) []byte { b[len(b)-10] = 99; return b }), "table map of shop.a has no column names"},
+		"other type":     {changed(2, func(b []byte) []byte { b[4] = typeQuery; return b }), "has type 2"},
+		"change":         {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Change, Tables: []event.TableName{name}, Text: "UPDATE a"}}}, "UPDATE a"},
+		"unparsed":       {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Unparsed, Text: "FROB"}}}, "any table: FROB"},
+		"missing":        {[]event.Event{{Kind: event.Statement, Version: 5, Statement: &event.Stmt{Action: event.Missing, Tables: []event.TableName{name}, Text: "purged"}}}, "rows of shop.a change, and nobody can read them: purged"},
 	} {
 		rows, err := NewDecoder().Decode(c.events)
 		var stop *event.StopError

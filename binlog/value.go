@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"canalgo/event"
 )
 
 // A rowReader reads row images. Reading behind the end of data panics; Decode makes an error of that.
@@ -31,14 +33,18 @@ func (r *rowReader) begin(l *layout, data []byte, pos int) {
 	r.layout, r.data, r.pos = l, slices.Clip(data), pos
 }
 
-// image reads one row: a bit for each column, set for NULL, and the values of the others.
-func (r *rowReader) image() ([]any, error) {
+// image reads one row: a bit for each column, set for NULL, and the values of the others. Of columns that are not present there is
+// neither; they have the value of another image, or event.Absent without one. All are present when that is nil.
+func (r *rowReader) image(present []byte, other []any) ([]any, error) {
 	columns := r.layout.columns
 	if len(r.values) < len(columns) {
 		r.values = make([]any, max(slabValues, len(columns)))
 	}
 	row := r.values[:len(columns):len(columns)]
 	r.values = r.values[len(columns):]
+	if present != nil {
+		return row, r.partial(row, present, other)
+	}
 	nulls := r.take((len(columns) + 7) / 8)
 	for i := range columns {
 		if nulls[i>>3]&(1<<(i&7)) != 0 {
@@ -51,6 +57,33 @@ func (r *rowReader) image() ([]any, error) {
 		row[i] = v
 	}
 	return row, nil
+}
+
+// partial reads an image that lacks columns: its bits for NULL are those of the columns that are present.
+func (r *rowReader) partial(row []any, present []byte, other []any) error {
+	columns, there := r.layout.columns, 0
+	for i := range columns {
+		there += int(present[i>>3] >> (i & 7) & 1)
+	}
+	nulls, bit := r.take((there+7)/8), 0
+	for i := range columns {
+		if present[i>>3]&(1<<(i&7)) == 0 {
+			if row[i] = event.Absent; other != nil {
+				row[i] = other[i]
+			}
+			continue
+		}
+		null := nulls[bit>>3]&(1<<(bit&7)) != 0
+		if bit++; null {
+			continue
+		}
+		v, err := r.value(&columns[i])
+		if err != nil {
+			return fmt.Errorf("column %s: %w", r.layout.table.Columns[i].Name, err)
+		}
+		row[i] = v
+	}
+	return nil
 }
 
 func (r *rowReader) take(n int) []byte {

@@ -155,6 +155,7 @@ func (o Op) String() string {
 //	                                  labels; JSON as text
 //	[]byte                            BINARY (padded to its length), VARBINARY, BLOB, GEOMETRY (SRID and WKB), VECTOR;
 //	                                  text that is none in its character set
+//	Absent                            of a Partial row: the log does not have it
 //
 // A load and the stream give equal values for equal rows.
 type Row struct {
@@ -162,7 +163,28 @@ type Row struct {
 	Op            Op
 	Version       Version
 	Before, After []any
-	Time          time.Time // when the change was committed, on the source's clock, to the second; zero for loads
+	// Partial rows were written with a row image that leaves columns out. What an update's After lacks is as it was: it has the value
+	// of Before, where that is known.
+	Partial bool
+	Time    time.Time // when the change was committed, on the source's clock, to the second; zero for loads
+}
+
+// Absent stands where an image lacks a column's value. It is no value, and nothing that takes one takes it.
+var Absent any = absent{}
+
+type absent struct{}
+
+// String returns "absent".
+func (absent) String() string { return "absent" }
+
+// Lacks returns the first of some columns whose value an image lacks, or -1.
+func Lacks(image []any, columns []int) int {
+	for _, i := range columns {
+		if image[i] == Absent {
+			return i
+		}
+	}
+	return -1
 }
 
 // A Table is the definition that a row was written with.

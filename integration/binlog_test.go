@@ -508,9 +508,6 @@ func TestBinlogStops(t *testing.T) {
 		statements []string
 		want       []string
 	}{
-		{"row image", []string{"SET SESSION binlog_row_image = MINIMAL", "UPDATE stop.t SET v = 'n' WHERE id = 1"}, []string{"stop.t", "partial row image", "binlog_row_image = FULL"}},
-		{"row image, delete", []string{"SET SESSION binlog_row_image = MINIMAL", "DELETE FROM stop.t WHERE id = 1"}, []string{"stop.t", "partial row image"}},
-		{"row image, blob", []string{"SET SESSION binlog_row_image = NOBLOB", "UPDATE stop.t SET v = 'n' WHERE id = 1"}, []string{"stop.t", "partial row image"}},
 		{"metadata", []string{"SET GLOBAL binlog_row_metadata = MINIMAL", "INSERT INTO stop.t VALUES (2, 'n', '{}')", "SET GLOBAL binlog_row_metadata = FULL"}, []string{"stop.t", "binlog_row_metadata = FULL"}},
 		{"partial JSON", []string{"SET SESSION binlog_row_value_options = PARTIAL_JSON", "UPDATE stop.t SET j = JSON_SET(j, '$.a', 2) WHERE id = 1"}, []string{"stop.t", "parts of JSON", "binlog_row_value_options"}},
 		{"statement", []string{"SET SESSION binlog_format = STATEMENT", "INSERT INTO stop.t VALUES (3, 'text', '{}')"}, []string{"stop.t", "insert into stop.t values (3", "binlog_format = row"}},
@@ -877,14 +874,13 @@ func TestBinlogCheck(t *testing.T) {
 	for what, fix := range map[string]string{
 		"grant REPLICATION SLAVE":    "GRANT REPLICATION SLAVE ON *.* TO 'weak'@'%'",
 		"grant REPLICATION CLIENT":   "GRANT REPLICATION CLIENT ON *.* TO 'weak'@'%'",
-		"binlog_row_image":           "SET PERSIST binlog_row_image = 'FULL'",
 		"binlog_expire_logs_seconds": "SET PERSIST binlog_expire_logs_seconds = 604800",
 	} {
 		if f, ok := weak[what]; !ok || f.OK || f.Fix != fix {
 			t.Errorf("%s: %+v, want the fix %q", what, f, fix)
 		}
 	}
-	for _, what := range []string{"gtid_mode", "binlog_row_metadata"} {
+	for _, what := range []string{"gtid_mode", "binlog_row_metadata", "binlog_row_image"} {
 		if f := weak[what]; !f.OK || !f.Warn || f.Fix == "" {
 			t.Errorf("%s: %+v", what, f)
 		}

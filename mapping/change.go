@@ -14,6 +14,9 @@ const (
 	Write  Op = iota + 1 // the whole document
 	Delete               // the document goes
 	Clear                // every document of the mapping below the change's version goes (TRUNCATE, DROP)
+	// LookUp: the row lacks columns (event.Row.Partial), so that it does not say what its document is. Whoever takes a Change must ask the
+	// source's server first, and make a Write or a Delete of the answer.
+	LookUp
 )
 
 // Own says which documents are a mapping's: all of an index, or those that have Value in Field.

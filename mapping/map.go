@@ -82,6 +82,9 @@ func (w *writer) row(b *binding, r *event.Row) error {
 	if r.Op != event.Insert && len(r.Before) != columns || r.Op != event.Delete && len(r.After) != columns {
 		return fmt.Errorf("an image does not have the table's %d columns", columns)
 	}
+	if r.Partial {
+		return w.partial(b, r)
+	}
 	switch r.Op {
 	case event.Insert:
 		if matched, err := b.matches(r.After); matched || err != nil {

@@ -43,7 +43,7 @@ func compile(t *testing.T, cfg mapping.Config) *mapping.Mapping {
 
 // show prints a change as one line.
 func show(c mapping.Change) string {
-	op := map[mapping.Op]string{mapping.Write: "write", mapping.Delete: "delete", mapping.Clear: "clear"}[c.Op]
+	op := map[mapping.Op]string{mapping.Write: "write", mapping.Delete: "delete", mapping.Clear: "clear", mapping.LookUp: "look up"}[c.Op]
 	parts := []string{op}
 	if c.ID != "" {
 		parts = append(parts, c.ID)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,6 +76,9 @@ func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 			continue
 		}
 		b, err := r.bound(e, row.Table)
+		if err == nil {
+			err = errors.Join(r.mapping.known(row, b.columns, b.what), r.mapping.known(row, b.parent.columns(), givesParent))
+		}
 		if err != nil {
 			return false, err
 		}
@@ -101,7 +105,8 @@ func (r *Rule) Name() string { return r.mapping.name }
 // A boundElement is an element applied to one definition of its table.
 type boundElement struct {
 	table   *event.Table
-	columns []int // the key's, of the anchor; else those that lead to it
+	columns []int  // the key's, of the anchor; else those that lead to it
+	what    string // they are for
 	id      []idPart
 	parent  *boundRelation // of the anchor, nil where it has no parent
 	reads   []int          // what of it the SQL names
@@ -113,13 +118,11 @@ func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
 	if b := r.bounds[e]; b != nil && b.table == t {
 		return b, nil
 	}
-	b := &boundElement{table: t}
-	names, id := r.key, r.id
-	if e != r.anchor {
-		names, id = e.idColumns, e.id
-	}
-	if id == nil {
-		names = e.path[0].fromCols
+	names, what := r.finds(e)
+	b := &boundElement{table: t, what: what}
+	id := e.id
+	if e == r.anchor {
+		id = r.id
 	}
 	for _, name := range names {
 		k, err := r.column(t, name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"canalgo/backoff"
@@ -164,14 +163,9 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
-	columns, err := m.Columns(table)
+	columns, err := snapshot.WithKey(m, table) // the key says where to go on
 	if err != nil {
 		return nil, 0, err
-	}
-	for _, k := range table.Key { // the key says where to go on
-		if !slices.Contains(columns, k) {
-			columns = append(columns, k)
-		}
 	}
 	total, err := source.Rows(ctx, m.Table())
 	if err != nil {

@@ -124,7 +124,7 @@ type Mapping interface {
 	// Table is the table whose columns make the documents' ids, Tables are all whose rows they are made of.
 	Table() event.TableName
 	Tables() []event.TableName
-	// Rule is what the source's server is asked for, nil when documents are made of single rows; then Renderer is not called.
+	// Rule is what the source's server is asked for, nil when documents are made of single rows.
 	Rule() *mapping.Rule
 	Index() string
 	// Own says which documents of the index are the mapping's, CheckRelation whether the mappings of one that exists have what they are.

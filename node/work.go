@@ -236,14 +236,15 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	if err := n.ensureIndex(ctx, r, out, m, table); err != nil {
 		return err
 	}
-	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Mapper: m, Sink: out, Keeper: n.keeper(r, m), Own: m.Own(),
+	server := v.Sources[r.id.Source].ServerUUID
+	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Sink: out, Keeper: n.keeper(r, m), Own: m.Own(),
 		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}
 	if m.Rule() != nil {
-		renderer := lookup.New(m.Rule(), anchor, func(ctx context.Context) (lookup.Session, error) {
-			return source.Session(ctx, v.Sources[r.id.Source].ServerUUID)
-		})
+		renderer := lookup.New(m.Rule(), anchor, func(ctx context.Context) (lookup.Session, error) { return source.Session(ctx, server) })
 		defer renderer.Close()
 		parts.Renderer = renderer
+	} else {
+		parts.Mapper, parts.Renderer = m, lookup.NewCompleter(r.id.Mapping, m, source, server)
 	}
 	w := sink.NewWorker(parts, out.Limits())
 	r.attach(w, m)

@@ -17,7 +17,7 @@ import (
 // A Renderer makes changes by asking the source's server what documents have become whose rows changed (design: rows at an ordinal).
 type Renderer interface {
 	// Render waits until the server shows the transactions gtids, and calls add with what the rows mean, some changes at a time.
-	// What add was given before an error is given again.
+	// Without GTIDs that is "". What add was given before an error is given again.
 	Render(ctx context.Context, rows []event.Row, gtids string, add func([]mapping.Change) error) error
 }
 
@@ -29,28 +29,38 @@ const (
 
 // A group is batches that are rendered together: all that had come when the one before was done.
 type group struct {
-	rows  []event.Row
-	gtids event.GTIDSet
-	end   event.Position
-	seq   uint64 // of the last batch
-	bytes int
+	rows    []event.Row
+	gtids   event.GTIDSet
+	unnamed bool // rows are of a transaction without a GTID
+	end     event.Position
+	seq     uint64 // of the last batch
+	bytes   int
 }
 
 func (g *group) full() bool { return len(g.rows) >= groupRows || g.bytes >= groupBytes }
 
 func (g *group) put(d decoded) {
 	g.rows = append(g.rows, d.rows...)
+	g.unnamed = g.unnamed || len(d.rows) > 0 && d.batch.GTID.N == 0
 	g.gtids.Add(d.batch.GTID.Run())
 	g.end, g.seq, g.bytes = d.batch.End, d.batch.Seq, g.bytes+d.batch.Bytes
 }
 
-// followRendered is the data path of a mapping that the server renders: next, decode, gather, render, write.
-func (w *Worker) followRendered(ctx context.Context) error {
+// transactions are those that must show before a look-up; "" when nobody can wait for all of them.
+func (g *group) transactions() string {
+	if g.unnamed {
+		return ""
+	}
+	return g.gtids.String()
+}
+
+// followRendered is the data path of what the server renders: next, decode, gather, render, write. It begins with what was read already.
+func (w *Worker) followRendered(ctx context.Context, begun ...decoded) error {
 	read := make(chan decoded)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(read)
-		return w.readAhead(ctx, read)
+		return w.readAhead(ctx, begun, read)
 	})
 	g.Go(func() error {
 		for {
@@ -66,11 +76,14 @@ func (w *Worker) followRendered(ctx context.Context) error {
 	return g.Wait()
 }
 
-// readAhead hands batch after batch to who gathers them.
-func (w *Worker) readAhead(ctx context.Context, read chan<- decoded) error {
+// readAhead hands batch after batch to who gathers them, first those that have begun.
+func (w *Worker) readAhead(ctx context.Context, begun []decoded, read chan<- decoded) error {
 	for {
-		d, err := w.next(ctx)
-		if err == io.EOF {
+		var d decoded
+		var err error
+		if len(begun) > 0 {
+			d, begun = begun[0], begun[1:]
+		} else if d, err = w.next(ctx); err == io.EOF {
 			return nil
 		}
 		if err != nil {
@@ -123,7 +136,7 @@ func (w *Worker) render(ctx context.Context, one group) error {
 	defer w.progress.looked()
 	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}
 	for {
-		err := w.Renderer.Render(ctx, one.rows, one.gtids.String(), func(changes []mapping.Change) error {
+		err := w.Renderer.Render(ctx, one.rows, one.transactions(), func(changes []mapping.Change) error {
 			w.progress.looked() // what is waited for now is the destination
 			defer w.progress.looks()
 			return w.write(ctx, changes, 0)

@@ -76,7 +76,7 @@ type Parts struct {
 	Feed     Feed
 	Decoder  Decoder
 	Mapper   Mapper
-	Renderer Renderer // in place of Mapper, when the server renders the documents
+	Renderer Renderer // of rows that lack columns; of all, without a Mapper
 	Sink     Sink
 	Keeper   Quarantine
 	Own      mapping.Own  // the mapping's documents, for Clear
@@ -112,8 +112,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stop()
 		follow := w.follow
-		if w.Renderer != nil {
-			follow = w.followRendered
+		if w.Mapper == nil {
+			follow = func(ctx context.Context) error { return w.followRendered(ctx) }
 		}
 		if err := follow(ctx); err != nil {
 			return err
@@ -138,7 +138,8 @@ func unlessStopped(stopped, ctx context.Context, err error) error {
 	return err
 }
 
-// follow is the data path: next, decode, map, write. The acknowledgement follows when the write is done.
+// follow is the data path: next, decode, map, write. The acknowledgement follows when the write is done. From the first row on that lacks
+// columns, what comes is gathered: a look-up costs little more for many rows than for one.
 func (w *Worker) follow(ctx context.Context) error {
 	for {
 		d, err := w.next(ctx)
@@ -147,6 +148,9 @@ func (w *Worker) follow(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if slices.ContainsFunc(d.rows, func(r event.Row) bool { return r.Partial }) {
+			return w.followRendered(ctx, d)
 		}
 		changes, err := w.Mapper.Map(d.rows) // each change carries its version
 		if err != nil {

@@ -618,3 +618,22 @@ func TestKeyOfTwoCodes(t *testing.T) {
 		t.Errorf("got %v, %v, want a StopError", got, err)
 	}
 }
+
+// TestColumnsInAnyOrder reads a table of which the mapping needs all columns but the key, which is read behind them.
+func TestColumnsInAnyOrder(t *testing.T) {
+	b := newBench(0)
+	b.reader.Columns, b.reader.Selector = []int{1, 0}, swapped{}
+	if err := b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)); err != nil || b.dest.docs["1"] != "row" {
+		t.Errorf("got %v, %v", b.dest.docs, err)
+	}
+}
+
+// swapped gives one row, its columns as they are asked for.
+type swapped struct{}
+
+func (swapped) Select(_ context.Context, _ event.Position, _ string, columns []event.Column, row func([]any) error) error {
+	if columns[0].Name != "name" {
+		return fmt.Errorf("asked for %v", columns)
+	}
+	return row([]any{"row", int64(1)})
+}

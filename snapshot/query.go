@@ -47,16 +47,14 @@ func (q chunkQuery) first() string {
 	if len(q.table.Key) > 0 {
 		return q.next(nil, 1)
 	}
-	var b strings.Builder
-	q.selectFrom(&b)
-	return b.String() + " LIMIT 1"
+	return q.selectFrom() + " LIMIT 1"
 }
 
 func (q chunkQuery) upTo(key, last []string) string { return q.between(key, last) + q.suffix() }
 
 func (q chunkQuery) between(key, last []string) string {
 	var b strings.Builder
-	q.selectFrom(&b)
+	b.WriteString(q.selectFrom())
 	word := " WHERE "
 	if q.part.Where != "" {
 		b.WriteString(word + "(" + q.part.Where + ")")
@@ -69,28 +67,24 @@ func (q chunkQuery) between(key, last []string) string {
 	if len(last) > 0 {
 		b.WriteString(word + "NOT (" + q.behind(last) + ")")
 	}
-	b.WriteString(" ORDER BY ")
-	for i := range q.table.Key {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(q.keyExpr(i))
-	}
+	b.WriteString(" ORDER BY " + strings.Join(q.keyExprs(), ", "))
 	return b.String()
 }
 
 // behind is the condition that a row's key is greater.
-func (q chunkQuery) behind(key []string) string {
+func (q chunkQuery) behind(key []string) string { return sqltext.Behind(q.keyExprs(), key) }
+
+func (q chunkQuery) keyExprs() []string {
 	exprs := make([]string, len(q.table.Key))
 	for i := range exprs {
 		exprs[i] = q.keyExpr(i)
 	}
-	return sqltext.Behind(exprs, key)
+	return exprs
 }
 
 func (q chunkQuery) exactly(key []string) string {
 	var b strings.Builder
-	q.selectFrom(&b)
+	b.WriteString(q.selectFrom())
 	for i := range q.table.Key {
 		word := " AND "
 		if i == 0 {
@@ -101,18 +95,16 @@ func (q chunkQuery) exactly(key []string) string {
 	return b.String() + q.suffix()
 }
 
-func (q chunkQuery) selectFrom(b *strings.Builder) {
-	b.WriteString("SELECT ")
+func (q chunkQuery) selectFrom() string {
+	names := make([]string, len(q.columns))
 	for i, c := range q.columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(sqltext.Quote(q.table.Columns[c].Name))
+		names[i] = sqltext.Quote(q.table.Columns[c].Name)
 	}
-	b.WriteString(" FROM " + sqltext.Table(q.table.Name))
+	from := "SELECT " + strings.Join(names, ", ") + " FROM " + sqltext.Table(q.table.Name)
 	if q.part.Where != "" {
-		b.WriteString(" AS " + sqltext.Quote(q.part.Called))
+		from += " AS " + sqltext.Quote(q.part.Called)
 	}
+	return from
 }
 
 func (q chunkQuery) suffix() string {

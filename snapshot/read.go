@@ -106,14 +106,7 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 	size := 0
 	rows := make([]event.Row, 0, r.chunkRows())
 	err = r.Selector.Select(ctx, end, query, columns, func(values []any) error {
-		row := values
-		if len(r.Columns) < len(r.Table.Columns) {
-			row = make([]any, len(r.Table.Columns))
-			for i, k := range r.Columns {
-				row[k] = values[i]
-			}
-		}
-		rows = append(rows, event.Row{Table: r.Table, Op: event.Insert, Version: c.at, After: row})
+		rows = append(rows, event.Row{Table: r.Table, Op: event.Insert, Version: c.at, After: widen(r.Table, r.Columns, values)})
 		if size += bytesOf(values); size >= most {
 			c.cut = true
 			return errCut
