@@ -52,6 +52,10 @@ func (s State) apply(cmd Command) (State, error) {
 		return s.startLoad(c)
 	case SaveLoad:
 		return s.saveLoad(c)
+	case PutFanout:
+		return s.putFanout(c)
+	case SaveFanout:
+		return s.saveFanout(c)
 	case SetIndex:
 		return s.setIndex(c)
 	case SetAside:

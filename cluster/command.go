@@ -1,6 +1,10 @@
 package cluster
 
-import "canalgo/event"
+import (
+	"time"
+
+	"canalgo/event"
+)
 
 // A Command is one change of the State. Every type below is one; State.Apply says what each does and when it is refused.
 type Command interface{ command() }
@@ -75,6 +79,31 @@ type (
 		Load  LoadState
 	}
 
+	// PutFanout adds a change to what is rendered beside a stream: to a Fanout whose Fan covers its own, which then goes round once
+	// more, unless it is for a version as new; else as another one. Refused when Epoch is not the duty's present assignment epoch, and when
+	// there are MaxFanouts.
+	PutFanout struct {
+		Duty    DutyID
+		Epoch   Epoch
+		Fan     Fan
+		Version event.Version
+		Since   time.Time
+	}
+
+	// SaveFanout says that documents of a Fanout are done, up to Key, or to the end of its pass. After the last pass it goes. Refused when
+	// Epoch is not the duty's present assignment epoch, the Fanout is not there or not in that pass, or has a change newer than At.
+	SaveFanout struct {
+		Duty   DutyID
+		Epoch  Epoch
+		ID     uint64
+		Second bool
+		At     event.Version // the documents were read at this version
+		Key    []string
+		End    bool
+		Done   uint64 // documents more
+		Total  uint64
+	}
+
 	// SetIndex records the UUID of the destination's index of a stream duty, "" to forget it. Refused when an Epoch is
 	// given that is not the duty's present assignment epoch.
 	SetIndex struct {
@@ -143,6 +172,8 @@ func (Assign) command()        {}
 func (SetPaused) command()     {}
 func (StartLoad) command()     {}
 func (SaveLoad) command()      {}
+func (PutFanout) command()     {}
+func (SaveFanout) command()    {}
 func (SetIndex) command()      {}
 func (SetAside) command()      {}
 func (Release) command()       {}

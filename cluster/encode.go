@@ -46,6 +46,8 @@ const (
 	typeSetClient     = 14
 	typeSaveClients   = 15
 	typeRemoveClient  = 16
+	typePutFanout     = 17
+	typeSaveFanout    = 18
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -99,6 +101,10 @@ func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
 		kind = typeSaveClients
 	case RemoveClient:
 		kind = typeRemoveClient
+	case PutFanout:
+		kind = typePutFanout
+	case SaveFanout:
+		kind = typeSaveFanout
 	default:
 		return nil, fmt.Errorf("encode command %T: %w", cmd, ErrInvalid)
 	}
@@ -164,6 +170,10 @@ func Decode(data []byte) (Command, error) {
 		return decode[SaveClients](payload)
 	case typeRemoveClient:
 		return decode[RemoveClient](payload)
+	case typePutFanout:
+		return decode[PutFanout](payload)
+	case typeSaveFanout:
+		return decode[SaveFanout](payload)
 	}
 	return nil, fmt.Errorf("command of type %d: %w", header[1], ErrMalformed)
 }

@@ -60,7 +60,7 @@ func (g generator) config() cluster.Config {
 }
 
 func (g generator) command(s cluster.State) cluster.Command {
-	switch g.IntN(21) {
+	switch g.IntN(25) {
 	case 18, 19:
 		id := g.client()
 		return cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{id: g.position(s, id.Source)}}
@@ -89,7 +89,7 @@ func (g generator) command(s cluster.State) cluster.Command {
 		return cluster.SetPaused{What: pick(g, "source/shop", "sink/es", "mapping/users", "mapping/nobody", ""), Paused: g.IntN(2) == 0}
 	case 6:
 		return cluster.StartLoad{Source: pick(g, "shop", "crm"), Mapping: pick(g, "orders", "users")}
-	case 7, 8:
+	case 7, 8, 16:
 		id := g.duty()
 		id.Kind = cluster.Load
 		c := cluster.SaveLoad{Duty: id, Epoch: cluster.Epoch(g.near(uint64(s.Duties[id].Assignment.Epoch)))}
@@ -111,6 +111,8 @@ func (g generator) command(s cluster.State) cluster.Command {
 		return c
 	case 12:
 		return cluster.Release{IDs: []uint64{g.Uint64N(s.NextQuarantine + 1), g.Uint64()}}
+	case 13, 14, 15:
+		return g.fanout(s)
 	}
 	if g.IntN(6) == 0 {
 		source := pick(g, "shop", "crm")
@@ -139,6 +141,24 @@ func (g generator) command(s cluster.State) cluster.Command {
 		c.Saves[id] = cluster.Save{Epoch: cluster.Epoch(g.near(uint64(s.Duties[id].Assignment.Epoch))), Position: g.position(s, id.Source)}
 	}
 	return c
+}
+
+// fanout puts or saves a fan-out, mostly one that is there.
+func (g generator) fanout(s cluster.State) cluster.Command {
+	id := g.duty()
+	if g.IntN(5) > 0 {
+		id.Kind = cluster.Stream
+	}
+	d := s.Duties[id]
+	epoch := pick(g, d.Assignment.Epoch, d.Assignment.Epoch, cluster.Epoch(g.near(uint64(d.Assignment.Epoch))))
+	key := pick(g, nil, []string{"1"}, []string{"'x\x00'", "2"})
+	if len(d.Fanouts) == 0 || g.IntN(3) == 0 {
+		return cluster.PutFanout{Duty: id, Epoch: epoch, Fan: cluster.Fan{Element: pick(g, "", "c", "d"), Columns: []string{"id"}, Links: [][]string{{fmt.Sprint(g.IntN(9))}, {"2"}}[g.IntN(2):]},
+			Version: event.Version(g.Uint64N(50)), Since: time.Unix(g.Int64N(1<<32), 0).UTC()}
+	}
+	f := d.Fanouts[g.IntN(len(d.Fanouts))]
+	return cluster.SaveFanout{Duty: id, Epoch: epoch, ID: f.ID, Second: f.Second != (g.IntN(8) == 0), At: f.Version + event.Version(g.Uint64N(3)) - min(f.Version, 1),
+		Key: key, End: g.IntN(3) == 0, Done: g.Uint64N(9), Total: g.Uint64N(99)}
 }
 
 // throughBytes returns the command as another node gets it.

@@ -101,7 +101,7 @@ type Node struct {
 	HTTP     string `json:"http,omitempty"`     // host:port of its HTTP
 	Version  string `json:"version,omitempty"`  // of canalgo
 	Commands uint8  `json:"commands,omitempty"` // the highest version of commands and snapshots that it reads; 0 counts as 1
-	nextNode        // what version 3 has more
+	nextNode        // what version 4 has more
 }
 
 // A Server is one node as the coordinator has it: who has a vote, and where it is reached.
@@ -127,6 +127,7 @@ type Duty struct {
 	Position   event.Position `json:"position,omitzero"` // streams only; zero before the first save
 	Load       *LoadState     `json:"load,omitempty"`    // loads only
 	Index      string         `json:"index,omitempty"`   // streams only: UUID of the destination's index, set at the mapping's first start
+	Fanouts    []Fanout       `json:"fanouts,omitempty"` // streams only: what is rendered beside the stream, the first one now
 	// Config is the version of the configuration that last changed one of its sections.
 	Config uint64 `json:"config,omitempty"`
 }
@@ -137,6 +138,30 @@ type Assignment struct {
 	Epoch         Epoch  `json:"epoch,omitempty"`
 	ConfigVersion uint64 `json:"config_version,omitempty"` // the configuration it was made for
 }
+
+// A Fan is the documents that rows of a joined table are part of (mapping.Fan); the zero Fan is all documents.
+type Fan struct {
+	Element string     `json:"element,omitempty"`
+	Columns []string   `json:"columns,omitempty"`
+	Links   [][]string `json:"links,omitempty"` // as SQL literals
+}
+
+// A Fanout is documents that a change of other rows touches, which are rendered beside the stream in the order of their keys: those
+// behind Key to the end, and then, if there is an Until, those from the start up to it.
+type Fanout struct {
+	ID      uint64        `json:"id"`
+	Fan     Fan           `json:"fan"`
+	Version event.Version `json:"version"`         // of the newest change that it is for: what is rendered earlier does not count
+	Key     []string      `json:"key,omitempty"`   // of the last document that is done, as SQL literals
+	Until   []string      `json:"until,omitempty"` // where the second pass ends; empty when there is none
+	Second  bool          `json:"second,omitempty"`
+	Done    uint64        `json:"done"`  // documents
+	Total   uint64        `json:"total"` // of those of one whole pass; 0 while it is not known
+	Since   time.Time     `json:"since"` // it began, on the node's clock
+}
+
+// MaxFanouts is how many a stream has at most.
+const MaxFanouts = 16
 
 // LoadState is how far a load has come.
 type LoadState struct {
@@ -169,7 +194,7 @@ type Quarantined struct {
 	Index    string         `json:"index"`
 	Document string         `json:"document"`           // its _id
 	Routings []string       `json:"routings,omitempty"` // under which it may be, of a child
-	Version  event.Version  `json:"version"`  // of the write that was refused
+	Version  event.Version  `json:"version"`            // of the write that was refused
 	Foreign  event.Version  `json:"foreign,omitempty"`
 	Delete   bool           `json:"delete,omitempty"` // the refused write was a delete
 	Reason   string         `json:"reason"`           // what the destination said

@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"canalgo/integration/component"
 	"canalgo/integration/oracle"
+	"canalgo/status"
 )
 
 var imageTables = []string{
@@ -71,6 +73,9 @@ func rowImages(t *testing.T, r *rig) {
 	equal := func() {
 		t.Helper()
 		r.quiet()
+		r.awaitReport("the end of the fan-outs", func(report status.Report) bool {
+			return !slices.ContainsFunc(report.Duties, func(d status.Duty) bool { return len(d.Fanouts) > 0 })
+		})
 		for name, sql := range imageRules {
 			result, err := oracle.Pair{SQL: sql, Index: "images_" + name}.Compare(context.Background(), r.db, r.es)
 			r.must(err)
@@ -109,7 +114,20 @@ func rowImages(t *testing.T, r *rig) {
 		stop()
 		equal()
 	}
+
+	// So many documents of one row that they are rendered beside the stream.
+	r.must(r.db.Exec("DELETE FROM images.orders", "REPLACE INTO images.customer (id, name) VALUES (1, 'many')", "INSERT INTO images.orders (id, customer_id, n) SELECT 1000 * a.n + 100 * b.n + 10 * c.n + d.n + 1, 1, d.n FROM "+
+		strings.Join([]string{ten + " a", ten + " b", ten + " c", ten + " d"}, ", "), "INSERT INTO images.orders (id, customer_id) SELECT id + 10000, customer_id FROM images.orders"))
+	equal()
+	r.must(r.db.Exec("UPDATE images.customer SET about = 'them all' WHERE id = 1"))
+	equal()
+	if log := r.on.LogTail(100); !strings.Contains(log, "rendered beside the stream") || !strings.Contains(log, "the documents of a change are rendered") {
+		t.Errorf("there was no fan-out:\n%s", log)
+	}
 }
+
+// ten is a table of the digits.
+const ten = "(SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)"
 
 // imageStatement changes some rows.
 func imageStatement(random *rand.Rand) string {

@@ -34,17 +34,32 @@ const (
 	pageKeys      = 5000
 )
 
+// inlineDocuments is how many documents that rows of joined tables lead to are rendered at once, or some thousand more. Where there are
+// more they hold nobody up.
+const inlineDocuments = 10_000
+
+// A Later renders documents beside the stream.
+type Later interface {
+	// Covers reports whether it does so already for all documents of a fan.
+	Covers(mapping.Fan) bool
+	// Put has the documents of a fan rendered, from a state in which a version's change is, whatever dies meanwhile. It returns false when
+	// they have to be rendered now.
+	Put(ctx context.Context, f mapping.Fan, version event.Version) (bool, error)
+}
+
 // A Renderer renders one mapping's documents. It is for one goroutine.
 type Renderer struct {
 	rule    *mapping.Rule
 	anchor  *event.Table // the table whose columns make the id, as the server describes it now
+	later   Later
 	open    func(context.Context) (Session, error)
 	session Session
 }
 
-// New returns a Renderer that asks sessions of open; one that fails is closed, and the next one opened when it is needed.
-func New(r *mapping.Rule, anchor *event.Table, open func(context.Context) (Session, error)) *Renderer {
-	return &Renderer{rule: r, anchor: anchor, open: open}
+// New returns a Renderer that asks sessions of open; one that fails is closed, and the next one opened when it is needed. Without a Later
+// it renders all that rows touch at once.
+func New(r *mapping.Rule, anchor *event.Table, later Later, open func(context.Context) (Session, error)) *Renderer {
+	return &Renderer{rule: r, anchor: anchor, later: later, open: open}
 }
 
 // Close ends its session.
@@ -73,14 +88,14 @@ func (r *Renderer) Render(ctx context.Context, rows []event.Row, gtids string, a
 		if !clear {
 			continue
 		}
-		if err := w.all(ctx); err != nil {
+		if err := w.all(ctx, nil); err != nil { // now: what is not rendered anew goes
 			return err
 		}
 		if err := add([]mapping.Change{r.rule.Clear(&rows[i])}); err != nil {
 			return err
 		}
 	}
-	return w.all(ctx)
+	return w.all(ctx, r.later)
 }
 
 // work is one call of Render.
@@ -90,10 +105,11 @@ type work struct {
 	waited  bool
 	add     func([]mapping.Change) error
 	touched mapping.Touched
+	found   int // documents that rows of joined tables have led to, and that are rendered here
 }
 
-// all renders what was touched until now.
-func (w *work) all(ctx context.Context) error {
+// all renders what was touched until now, or has it rendered later.
+func (w *work) all(ctx context.Context, later Later) error {
 	t := w.touched
 	w.touched = mapping.Touched{}
 	if t.Empty() {
@@ -110,20 +126,19 @@ func (w *work) all(ctx context.Context) error {
 	if err := w.nulls(ctx, t.Null); err != nil {
 		return err
 	}
-	p := pages{work: w, keys: t.Keys, version: t.Last}
+	p := pages{work: w, later: later, keys: t.Keys, version: t.Last}
 	if p.keys == nil {
 		p.keys = make(map[string]mapping.Key)
 	}
 	if t.All {
-		if err := p.collect(ctx, func(key []string, limit int) string { return w.rule.Keys(key, limit, "") }); err != nil {
+		if err := p.fan(ctx, mapping.Fan{}, t.Last); err != nil {
 			return err
 		}
 		return p.render(ctx, 0)
 	}
 	for element, links := range t.Links {
 		for some := range slices.Chunk(links, pageDocuments) {
-			query := func(key []string, limit int) string { return w.rule.Linked(element, some, key, limit) }
-			if err := p.collect(ctx, query); err != nil {
+			if err := p.fan(ctx, w.rule.Fan(element, some), t.At[element]); err != nil {
 				return err
 			}
 		}
@@ -176,16 +191,33 @@ func (w *work) nulls(ctx context.Context, bad []mapping.Change) error {
 // pages are the keys of documents that are still to be rendered, at one version.
 type pages struct {
 	*work
+	later   Later                  // nil when all must be rendered now
 	keys    map[string]mapping.Key // by document id
 	version event.Version
 }
 
-// collect adds the keys that a query gives, page after page, and renders what is more than a page.
-func (p *pages) collect(ctx context.Context, query func(key []string, limit int) string) error {
+// fan adds the keys of a fan's documents, and renders what is more than a page. When they are too many, they are left to who renders beside
+// the stream, all of them: what is rendered here is not yet written, and who reads the change again after a kill finds it taken over. So are
+// they when these documents are rendered there already.
+func (p *pages) fan(ctx context.Context, f mapping.Fan, version event.Version) error {
+	put := func() (bool, error) {
+		done, err := p.later.Put(ctx, f, version)
+		if err != nil {
+			return false, fmt.Errorf("have documents rendered beside the stream: %w", err)
+		}
+		return done, nil
+	}
+	if p.later != nil && p.later.Covers(f) {
+		if done, err := put(); done || err != nil {
+			return err
+		}
+	}
+	wait := p.later != nil // with the rendering, until it is known whether they are too many
+	keys := make(map[string]mapping.Key)
 	var last []string
 	for {
 		found := 0
-		err := p.session.Query(ctx, query(last, pageKeys), nil, func(values []any) error {
+		err := p.session.Query(ctx, p.rule.Reached(f, last, nil, pageKeys), nil, func(values []any) error {
 			key, err := p.rule.KeyOf(p.anchor, values)
 			if key.Literals == nil {
 				return err
@@ -193,20 +225,32 @@ func (p *pages) collect(ctx context.Context, query func(key []string, limit int)
 			found++
 			last = key.Literals
 			if err == nil { // else such a row has no document: an empty or too long id
-				if _, known := p.keys[key.ID]; !known {
-					p.keys[key.ID] = key
-				}
+				keys[key.ID] = key
 			}
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("find the documents that changed: %w", err)
 		}
-		if err := p.render(ctx, pageDocuments); err != nil {
-			return err
+		more := found == pageKeys
+		if wait && more && p.found+len(keys) >= inlineDocuments {
+			if done, err := put(); done || err != nil {
+				return err
+			}
+			wait = false
 		}
-		if found < pageKeys {
-			return nil
+		if wait && more {
+			continue
+		}
+		p.found += len(keys)
+		for id, key := range keys {
+			if _, known := p.keys[id]; !known { // its own row says more of it
+				p.keys[id] = key
+			}
+		}
+		clear(keys)
+		if err := p.render(ctx, pageDocuments); err != nil || !more {
+			return err
 		}
 	}
 }

@@ -20,6 +20,7 @@ type server struct {
 	linked   []any            // keys that a joined row leads to
 	twice    string           // a key with two rows
 	sessions int
+	later    lookup.Later
 }
 
 func (s *server) Wait(_ context.Context, gtids string) error {
@@ -73,7 +74,7 @@ func newRenderer(t *testing.T, s *server) *lookup.Renderer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lookup.New(m.Rule(), orders, func(context.Context) (lookup.Session, error) {
+	return lookup.New(m.Rule(), orders, s.later, func(context.Context) (lookup.Session, error) {
 		s.sessions++
 		return s, nil
 	})

@@ -170,8 +170,8 @@ func quoted(names []string) []string {
 	return out
 }
 
-// nextIDs is the SELECT of at most limit keys behind one, whatever gives them: each branch goes along its index.
-func (r *Rule) nextIDs(key []string, limit int) string {
+// nextIDs is the SELECT of at most limit keys behind one, up to another, whatever gives them: each branch goes along its index.
+func (r *Rule) nextIDs(key, last []string, limit int) string {
 	var selects []string
 	order := make([]string, len(r.key))
 	for i := range order {
@@ -182,6 +182,9 @@ func (r *Rule) nextIDs(key []string, limit int) string {
 		condition := strings.Join(columns, " IS NOT NULL AND ") + " IS NOT NULL"
 		if len(key) > 0 {
 			condition += " AND (" + sqltext.Behind(columns, key) + ")"
+		}
+		if len(last) > 0 {
+			condition += " AND NOT (" + sqltext.Behind(columns, last) + ")"
 		}
 		selects = append(selects, "(SELECT DISTINCT "+strings.Join(columns, ", ")+" FROM "+sqltext.Table(b.table)+" WHERE "+condition+
 			" ORDER BY "+strings.Join(columns, ", ")+" LIMIT "+formatInt(int64(limit))+")")

@@ -59,6 +59,22 @@ func (r *Rule) Routes(keys [][]string) string {
 	return "SELECT DISTINCT " + strings.Join(list, ", ") + r.from([]link{{}}) + " WHERE " + sqltext.In(r.keyExprs(), keys)
 }
 
+// RouteColumns are the columns of Routes.
+func (r *Rule) RouteColumns(anchor *event.Table) ([]event.Column, error) {
+	columns, err := r.KeyColumns(anchor)
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.bound(r.anchor, anchor)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range b.parent.columns() {
+		columns = append(columns, anchor.Columns[k])
+	}
+	return columns, nil
+}
+
 // RouteOf adds to the keys, by document id, what a row of Routes tells.
 func (r *Rule) RouteOf(anchor *event.Table, values []any, keys map[string]Key) error {
 	b, err := r.bound(r.anchor, anchor)

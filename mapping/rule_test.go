@@ -53,7 +53,7 @@ func TestRuleQueries(t *testing.T) {
 		if strings.Contains(tt.linked, "(7, 8)") {
 			literals = append(literals, "8")
 		}
-		if got := r.Linked(1, [][]string{literals}, nil, 10); got != tt.linked {
+		if got := r.Reached(r.Fan(1, [][]string{literals}), nil, nil, 10); got != tt.linked {
 			t.Errorf("%s:\n got %s\nwant %s", tt.sql, got, tt.linked)
 		}
 	}

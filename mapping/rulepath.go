@@ -254,6 +254,11 @@ func (r *Rule) Shape() string { return r.query("FALSE") }
 // Documents is the SELECT of the documents whose keys are given as literals.
 func (r *Rule) Documents(keys [][]string) string { return r.query(sqltext.In(r.keyExprs(), keys)) }
 
+// InOrder is Documents in the order of their keys.
+func (r *Rule) InOrder(keys [][]string) string {
+	return r.Documents(keys) + " ORDER BY " + strings.Join(r.keyExprs(), ", ")
+}
+
 // Nulls is the SELECT of a row that would have NULL as its document's id, if there is one.
 func (r *Rule) Nulls() string {
 	return r.query(noKey(r.keyExprs())) + " LIMIT 1"
@@ -290,24 +295,13 @@ func between(exprs, key, last []string) string {
 // start, and "" all rows.
 func (r *Rule) Keys(key []string, limit int, where string) string {
 	if r.branches != nil {
-		return r.nextIDs(key, limit)
+		return r.nextIDs(key, nil, limit)
 	}
 	condition := between(r.keyExprs(), key, nil)
 	if where != "" {
 		condition = "(" + where + ") AND " + condition
 	}
 	return keys(r.keyExprs(), r.from([]link{{}}), condition, limit)
-}
-
-// Linked is the SELECT of at most limit keys behind one whose documents a row of the i-th element with these columns may be part of.
-func (r *Rule) Linked(i int, columns [][]string, key []string, limit int) string {
-	path := r.elements[i].path
-	own, from := r.keyExprs(), r.from(path)
-	if r.branches != nil { // the table that gives the ids knows them
-		last := path[len(path)-1]
-		own, from = exprs(last.from.name, last.fromCols), joined(last.from, path[:len(path)-1])
-	}
-	return keys(own, from, sqltext.In(exprs(path[0].to.name, path[0].toCols), columns)+" AND "+between(own, key, nil), limit)
 }
 
 func keys(key []string, from, condition string, limit int) string {

@@ -33,12 +33,13 @@ func (k Key) at(routings ...string) Key {
 // Touched is which documents rows touch: those of the anchor's own rows by their keys, and by columns of other tables' rows those
 // that the server has to be asked for. The zero value touches nothing.
 type Touched struct {
-	Keys  map[string]Key     // by document id
-	Links map[int][][]string // by element, the literals of the columns that lead to the anchor
-	All   bool               // every document may have changed
-	Bad   []Change           // rows of which no document can be made
-	Null  []Change           // those that would have NULL as their id, if the SQL gives such a row
-	Last  event.Version      // of the newest row
+	Keys  map[string]Key        // by document id
+	Links map[int][][]string    // by element, the literals of the columns that lead to the anchor
+	At    map[int]event.Version // by element, of the newest row of Links
+	All   bool                  // every document may have changed
+	Bad   []Change              // rows of which no document can be made
+	Null  []Change              // those that would have NULL as their id, if the SQL gives such a row
+	Last  event.Version         // of the newest row
 
 	linked map[string]bool
 }
@@ -285,12 +286,14 @@ func (r *Rule) touchLinks(i int, b *boundElement, row *event.Row, t *Touched) er
 		}
 		seen := fmt.Sprint(i, " ", strings.Join(literals, ","))
 		if t.linked[seen] {
+			t.At[i] = max(t.At[i], row.Version)
 			continue
 		}
 		if t.linked == nil {
-			t.linked, t.Links = make(map[string]bool), make(map[int][][]string)
+			t.linked, t.Links, t.At = make(map[string]bool), make(map[int][][]string), make(map[int]event.Version)
 		}
 		t.linked[seen] = true
+		t.At[i] = max(t.At[i], row.Version)
 		t.Links[i] = append(t.Links[i], literals)
 	}
 	return nil

@@ -121,12 +121,12 @@ func (n *Node) raiseSweep(ctx context.Context, stream cluster.DutyID, before eve
 	return nil
 }
 
-// reads notes what the load reads with.
+// reads notes what a load, or what is rendered beside a stream, reads with.
 func (r *dutyRun) reads(with *snapshot.Reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reader = with
-	if with != nil {
+	if with != nil && r.id.Kind == cluster.Load {
 		r.mapping = with.Mapper.(Mapping) // that of n.reader; it counts what it changes
 	}
 }
@@ -159,7 +159,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	table, _, err := lookup.Define(ctx, source, m)
+	table, anchor, err := lookup.Define(ctx, source, m)
 	if err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
 	}
@@ -176,7 +176,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Own: m.Own(), Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Anchor: anchor, Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Own: m.Own(), Begin: n.begin,
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

@@ -148,6 +148,9 @@ func mergeDuty(id, node string, reports map[string]status.Report, led status.Rep
 	}
 	if out.Stage == status.Reading && out.Counters.InFlight == 0 && out.LagSeconds != nil && *out.LagSeconds == 0 {
 		out.Stage = status.Idle
+		if len(out.Fanouts) > 0 {
+			out.Stage = status.Working
+		}
 	}
 	return out
 }
@@ -293,6 +296,9 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	n.mu.Lock()
 	r, s := n.duties[id], n.sources[id.Source]
 	n.mu.Unlock()
+	for _, f := range d.Fanouts {
+		out.Fanouts = append(out.Fanouts, status.Fanout{Rows: f.Fan.Element, Done: f.Done, Total: max(f.Total, f.Done), Again: len(f.Until) > 0, Since: f.Since, Version: f.Version.String()})
+	}
 	var led status.Duty
 	if id.Kind == cluster.Stream && s != nil {
 		reportLag(&out, s, id, s.position(id, d.Position))
@@ -317,7 +323,7 @@ func (n *Node) reportDuty(v cluster.View, id cluster.DutyID) status.Duty {
 	}
 	if r.reader != nil {
 		step, since, err := r.reader.Doing()
-		if step != "" {
+		if step != "" && out.Stall == nil {
 			out.Stall = stalled(step, time.Since(since))
 		}
 		if err != nil {

@@ -34,6 +34,9 @@ func (n *Node) Verify(ctx context.Context, source, name string, values bool, pro
 	if l := v.Duties[load].Load; l != nil && l.Phase != cluster.LoadDone {
 		return verify.Result{}, fmt.Errorf("%s is %s; verify it when that is done", load, l.Phase)
 	}
+	if left := len(v.Duties[id].Fanouts); left > 0 {
+		return verify.Result{}, fmt.Errorf("%s still renders the documents of %d changes (canalgo status); verify it when that is done", id, left)
+	}
 	begin, err := n.caughtUp(ctx, id)
 	if err != nil {
 		return verify.Result{}, err

@@ -38,7 +38,7 @@ type dutyRun struct {
 	halted   time.Time // when it last found that it needs a person
 	worker   *sink.Worker
 	mapping  Mapping
-	reader   *snapshot.Reader // of a load that runs
+	reader   *snapshot.Reader // of a load that runs, or of what is rendered beside the stream
 	loadRows rate
 	before   sink.Progress // of earlier workers of this run
 	rows     rate
@@ -240,7 +240,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Sink: out, Keeper: n.keeper(r, m), Own: m.Own(),
 		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}
 	if m.Rule() != nil {
-		renderer := lookup.New(m.Rule(), anchor, func(ctx context.Context) (lookup.Session, error) { return source.Session(ctx, server) })
+		renderer := lookup.New(m.Rule(), anchor, beside{n, r}, func(ctx context.Context) (lookup.Session, error) { return source.Session(ctx, server) })
 		defer renderer.Close()
 		parts.Renderer = renderer
 	} else {
@@ -258,6 +258,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	if indexer, ok := out.(Indexer); ok {
 		g.Go(func() error { return n.watchIndex(watching, r, indexer, m.Index()) })
 	}
+	g.Go(func() error { return n.fanOut(watching, r, m.Rule() != nil) })
 	return g.Wait()
 }
 

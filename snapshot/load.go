@@ -80,6 +80,7 @@ type Reader struct {
 	Table    *event.Table  // as the server describes it now
 	Columns  []int         // of Table, which the mapping needs
 	Rule     *mapping.Rule // when the server renders the documents; Table is what it answers then
+	Anchor   *event.Table  // with a Rule: the table whose columns make the id
 	Mapper   sink.Mapper
 	Sink     sink.Sink
 	Own      mapping.Own // the mapping's documents, for the sweep
@@ -89,7 +90,9 @@ type Reader struct {
 	Boundary func() (event.Position, error)
 	Newest   func() (event.Version, bool) // as sink.Feed
 	Keeper   sink.Keeper
-	Gate     *sink.Gate
+	// Written, if there is one, is told of the documents that the destination has taken, by several goroutines.
+	Written func(context.Context, []mapping.Change) error
+	Gate    *sink.Gate
 	// Floor returns the version below which the stream has deleted all documents meanwhile, and SweepAfter says when the sweep may begin:
 	// what others have sent earlier for rows that are gone has arrived by then.
 	Floor      func() event.Version
@@ -159,7 +162,17 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 		return err
 	}
 	if !p.Sweeping {
-		if err := r.copy(ctx, &p, save); err != nil {
+		err := r.copy(ctx, r, p.LastKey, func(ctx context.Context, c chunk) error {
+			if p.First == 0 && r.Part.Where == "" {
+				p.First = c.at
+			}
+			p.Rows += uint64(c.rows)
+			if len(c.lastKey) > 0 {
+				p.LastKey = c.lastKey
+			}
+			return save(ctx, p)
+		})
+		if err != nil {
 			return err
 		}
 		p.Sweeping = true
@@ -214,30 +227,38 @@ func RequireKey(t *event.Table) error {
 	return nil
 }
 
-// copy reads chunk after chunk; while one is read, the two before it are written. Progress is saved in their order.
-func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Context, Progress) error) error {
+// A walk reads rows and makes documents of them, in the order of their keys.
+type walk interface {
+	// next reads the chunk behind a key, of at most limit rows.
+	next(ctx context.Context, key []string, limit int) (chunk, error)
+	// reread reads anew what is behind a key, up to the last one of a chunk; nil is the end.
+	reread(ctx context.Context, key, last []string) (chunk, error)
+}
+
+// copy writes chunk after chunk behind a key; while one is read, the two before it are written. Keep is called with each that is
+// written, in their order.
+func (r *Reader) copy(ctx context.Context, from walk, key []string, keep func(context.Context, chunk) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	chunks := make(chan chunk, 1)
 	room := semaphore.NewWeighted(pendingBytes)
 	g.Go(func() error {
 		defer close(chunks)
-		key, limit := p.LastKey, r.firstRows()
+		limit := r.firstRows()
 		for {
 			release, err := r.Gate.Share(ctx)
 			if err != nil {
 				return err
 			}
-			c, err := r.next(ctx, key, limit)
+			c, err := from.next(ctx, key, limit)
 			if err != nil {
 				release()
 				return err
 			}
 			c.done = make(chan error, 1)
-			last := c.lastKey
+			behind, last := key, c.lastKey
 			if c.end {
 				last = nil // the end of the table
 			}
-			again := r.query().upTo(key, last)
 			weight := int64(min(c.bytes(), pendingBytes))
 			if err := room.Acquire(ctx, weight); err != nil {
 				release()
@@ -252,7 +273,7 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 			g.Go(func() error {
 				defer release()
 				defer room.Release(weight)
-				err := r.writeFresh(ctx, c, func() (chunk, error) { return r.read(ctx, again, math.MaxInt) })
+				err := r.writeFresh(ctx, c, func() (chunk, error) { return from.reread(ctx, behind, last) })
 				c.done <- err
 				return err
 			})
@@ -264,17 +285,10 @@ func (r *Reader) copy(ctx context.Context, p *Progress, save func(context.Contex
 	})
 	g.Go(func() error {
 		for c := range chunks {
-			if p.First == 0 && r.Part.Where == "" {
-				p.First = c.at
-			}
 			if err := <-c.done; err != nil {
 				return err
 			}
-			p.Rows += uint64(c.rows)
-			if len(c.lastKey) > 0 {
-				p.LastKey = c.lastKey
-			}
-			if err := save(ctx, *p); err != nil {
+			if err := keep(ctx, c); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"canalgo/backoff"
@@ -41,6 +42,10 @@ func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, erro
 		}
 	}
 	return c, err
+}
+
+func (r *Reader) reread(ctx context.Context, key, last []string) (chunk, error) {
+	return r.read(ctx, r.query().upTo(key, last), math.MaxInt)
 }
 
 // lastKey returns the last of the next keys, and how many they are.

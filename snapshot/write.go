@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,10 +83,12 @@ func split(changes []mapping.Change, l sink.Limits) [][]mapping.Change {
 func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) error {
 	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 	var refusals []sink.Refusal
+	left := make(map[string]bool) // documents that were not written
 	todo := make([]mapping.Change, 0, len(bulk))
 	for _, change := range bulk {
 		if change.Err != nil {
 			refusals = append(refusals, sink.NewRefusal(change, change.Err.Error()))
+			left[change.ID] = true
 			continue
 		}
 		todo = append(todo, change)
@@ -107,6 +110,10 @@ func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) 
 		}
 		for _, x := range partial.Rejected {
 			refusals = append(refusals, sink.NewRefusal(x.Change, x.Reason))
+			left[x.Change.ID] = true
+		}
+		for _, x := range partial.Conflicts {
+			left[x.Change.ID] = true
 		}
 		foreign, err := r.judge(ctx, partial.Conflicts)
 		if err != nil {
@@ -120,9 +127,14 @@ func (r *Reader) writeBulk(ctx context.Context, c chunk, bulk []mapping.Change) 
 		}
 	}
 	if len(refusals) > 0 {
-		return r.Keeper.SetAside(ctx, refusals)
+		if err := r.Keeper.SetAside(ctx, refusals); err != nil {
+			return err
+		}
 	}
-	return nil
+	if r.Written == nil {
+		return nil
+	}
+	return r.Written(ctx, slices.DeleteFunc(slices.Clone(bulk), func(c mapping.Change) bool { return left[c.ID] }))
 }
 
 // judge looks at documents that hold a higher version: what the stream wrote meanwhile is newer than the row that was read.

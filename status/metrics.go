@@ -78,6 +78,8 @@ var (
 	descDutyStall    = describe("duty_stall_seconds", "For how long a step of the duty that is due has not got on.", "duty", "step")
 	descDutyAside    = describe("duty_quarantine_documents", "Documents of the mapping that are set aside.", "duty")
 	descDutyMaxAside = describe("duty_quarantine_limit", "Documents of the mapping that may be set aside before it stops.", "duty")
+	descDutyFanouts  = describe("duty_fanouts", "Changes of other rows whose documents are rendered beside the stream.", "duty")
+	descDutyFanLeft  = describe("duty_fanout_documents_left", "Documents that are still to be rendered beside the stream, as far as they are counted.", "duty")
 	descLoadRows     = describe("load_rows", "Rows that the load has written.", "duty")
 	descLoadTotal    = describe("load_rows_estimate", "Estimate of the rows that the load will write.", "duty")
 	descLoadSwept    = describe("load_swept_documents", "Documents that the load's sweep deleted.", "duty")
@@ -195,6 +197,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		counter(descDutyNulled, d.Counters.NulledValues, d.ID)
 		counter(descDutyClipped, d.Counters.ClippedValues, d.ID)
 		gauge(descDutyInFlight, float64(d.Counters.InFlight), d.ID)
+		gauge(descDutyFanouts, float64(len(d.Fanouts)), d.ID)
+		var left uint64
+		for _, f := range d.Fanouts {
+			left += f.Total - min(f.Total, f.Done)
+		}
+		gauge(descDutyFanLeft, float64(left), d.ID)
 		if d.QuarantineLimit > 0 {
 			gauge(descDutyAside, float64(d.Quarantine), d.ID)
 			gauge(descDutyMaxAside, float64(d.QuarantineLimit), d.ID)

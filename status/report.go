@@ -193,6 +193,7 @@ type Duty struct {
 	Counters      Counters  `json:"counters"` // since it came to its node
 	RowsPerSecond float64   `json:"rows_per_second"`
 	Load          *Load     `json:"load,omitempty"`
+	Fanouts       []Fanout  `json:"fanouts,omitempty"` // what is rendered beside the stream, the first one now
 	// Quarantine is how many documents of the mapping are set aside, of at most QuarantineLimit; both are the stream's.
 	Quarantine      int `json:"quarantine"`
 	QuarantineLimit int `json:"quarantine_limit,omitempty"`
@@ -236,6 +237,16 @@ type Load struct {
 	Swept         uint64   `json:"swept"`           // documents that belonged to no row
 	Runs          uint64   `json:"runs"`            // how often it was started or had to start again
 	Where         string   `json:"where,omitempty"` // condition of the rows that are a part of all, "" for all
+}
+
+// A Fanout is the documents that a change of other rows touches, so many that they are rendered beside the stream.
+type Fanout struct {
+	Rows    string    `json:"rows,omitempty"`  // by which the SQL calls the table whose rows changed; "" for one that was emptied
+	Version string    `json:"version"`         // of the newest change
+	Done    uint64    `json:"done"`            // documents
+	Total   uint64    `json:"total"`           // of them in all; 0 while it is not known
+	Again   bool      `json:"again,omitempty"` // the same rows changed meanwhile: each document is rendered again, from where it was
+	Since   time.Time `json:"since"`
 }
 
 // Stuck reports whether something needs a person: a source or duty that does not get on by itself.

@@ -34,6 +34,8 @@ func report() status.Report {
 		}, {
 			ID: "shop/orders#load", Kind: "load", Stage: status.Working, Since: now.Add(-5 * time.Second),
 			Load: &status.Load{Phase: "copying", Rows: 1234567, Total: 2469134, RowsPerSecond: 40000, SecondsLeft: pointer(31.0)},
+		}, {
+			ID: "shop/items", Kind: "stream", Stage: status.Working, Fanouts: []status.Fanout{{Rows: "c", Done: 1200, Total: 100000}, {Total: 5000}},
 		}},
 	}
 }
@@ -55,6 +57,7 @@ func TestTable(t *testing.T) {
 		"shop/orders       stuck    2m5s   2m5s  binlog.000041:4",
 		"1,234,567/2,469,134 50% 40,000/s 31s left",
 		"write orders: connection refused",
+		"renders 1,200/100,000 of changed c",
 		"4 documents are set aside: canalgo quarantine ls",
 		"source.shop.password: changed",
 		"or name another address",

@@ -161,10 +161,27 @@ func (l Load) Fraction() float64 {
 
 // note is the last error, or what the duty waits for.
 func (d Duty) note() string {
-	if d.LastError == "" && d.WaitingFor != "" {
+	switch {
+	case d.LastError != "":
+		return d.LastError
+	case d.WaitingFor != "":
 		return "waiting for " + d.WaitingFor
+	case len(d.Fanouts) > 0:
+		return d.Fanouts[0].text()
 	}
-	return d.LastError
+	return ""
+}
+
+// text says how far a fan-out has come.
+func (f Fanout) text() string {
+	text := "renders " + count(f.Done)
+	if f.Total > 0 {
+		text += "/" + count(max(f.Total, f.Done))
+	}
+	if f.Rows == "" {
+		return text + " anew"
+	}
+	return text + " of changed " + f.Rows
 }
 
 // A table has one flexible column, which is cut so that the lines fit.

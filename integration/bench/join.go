@@ -134,7 +134,7 @@ func (b *bench) renderSingly(ctx context.Context, log backlog) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	r := lookup.New(m.Rule(), table, func(ctx context.Context) (lookup.Session, error) { return source{s}.Session(ctx, "") })
+	r := lookup.New(m.Rule(), table, nil, func(ctx context.Context) (lookup.Session, error) { return source{s}.Session(ctx, "") })
 	defer r.Close()
 	began, n := time.Now(), 0
 	for id := 1; id <= joinSingles; id++ {
