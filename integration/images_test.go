@@ -19,6 +19,7 @@ var imageTables = []string{
 	"CREATE TABLE images.customer (id INT PRIMARY KEY, name VARCHAR(30), seen INT, about TEXT, label VARCHAR(20) AS (CONCAT('s', seen)) VIRTUAL, twice INT AS (seen * 2) STORED)",
 	"CREATE TABLE images.orders (id INT PRIMARY KEY, customer_id INT NOT NULL DEFAULT 3, n INT, name VARCHAR(30) DEFAULT 'none', body TEXT, more MEDIUMTEXT, " +
 		"next INT AS (n + 1) STORED, twice INT AS (n * 2) VIRTUAL, made TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, KEY (customer_id))",
+	"CREATE TABLE images.auto (id INT AUTO_INCREMENT PRIMARY KEY, v INT DEFAULT 1, body TEXT)",
 	"CREATE TABLE images.pair (a VARCHAR(10), b INT, v INT DEFAULT 5, body TEXT, PRIMARY KEY (a, b))",
 }
 
@@ -27,6 +28,7 @@ var imageRules = map[string]string{
 	"few":    "select id as _id, n from images.orders",
 	"where":  "select id as _id, name, body from images.orders where n > 50 and name <> 'none'",
 	"pair":   "select concat(a, '-', b) as _id, v, body from images.pair",
+	"auto":   "select id as _id, v, body from images.auto",
 	"star":   "select *, id as _id from images.customer",
 	"joined": "select o.id as _id, o.n, o.body, c.name, c.about, c.label, c.twice from images.orders o left join images.customer c on c.id = o.customer_id",
 }
@@ -133,7 +135,7 @@ const ten = "(SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELE
 func imageStatement(random *rand.Rand) string {
 	id, customer, text := random.IntN(40), random.IntN(8), fmt.Sprintf("'%s %d'", strings.Repeat("text ", random.IntN(8)), random.IntN(1000))
 	pair := fmt.Sprintf("'%c', %d", 'a'+random.IntN(4), random.IntN(5))
-	switch random.IntN(16) {
+	switch random.IntN(18) {
 	case 0, 1:
 		return fmt.Sprintf("INSERT IGNORE INTO images.orders (id) VALUES (%d)", id)
 	case 2, 3:
@@ -160,6 +162,10 @@ func imageStatement(random *rand.Rand) string {
 	case 13:
 		return fmt.Sprintf("DELETE FROM images.customer WHERE id = %d", customer)
 	case 14:
+		return fmt.Sprintf("INSERT INTO images.auto (body) VALUES (%s), (NULL)", text)
+	case 15:
+		return []string{"UPDATE images.auto SET v = v + 1 ORDER BY id DESC LIMIT 3", "DELETE FROM images.auto ORDER BY id LIMIT 1"}[random.IntN(2)]
+	case 16:
 		return "INSERT IGNORE INTO images.pair (a, b, body) VALUES (" + pair + ", " + text + ")"
 	}
 	return []string{"UPDATE images.pair SET v = v + 1 WHERE (a, b) = (" + pair + ")", "UPDATE IGNORE images.pair SET b = b + 1 WHERE (a, b) = (" + pair + ")", "DELETE FROM images.pair WHERE (a, b) = (" + pair + ")"}[random.IntN(3)]
