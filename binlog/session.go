@@ -26,7 +26,11 @@ func (s *Source) Session(ctx context.Context, serverUUID string) (*Session, erro
 	}
 	// Each text comes in the character set that it is stored in. Converted by the server, it would have a question mark for what is no
 	// character of it, and not be what the stream has.
-	if _, err := conn.Execute("SET SESSION character_set_results = NULL"); err != nil {
+	settings := "SET SESSION character_set_results = NULL"
+	if identity.MariaDB { // else it would make a table of a long list behind IN, and could scan what it is compared with
+		settings += ", in_predicate_conversion_threshold = 0"
+	}
+	if _, err := conn.Execute(settings); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("connect to %s: %w", s.Address(), err)
 	}

@@ -119,7 +119,7 @@ func rowImages(t *testing.T, r *rig) {
 
 	// So many documents of one row that they are rendered beside the stream.
 	r.must(r.db.Exec("DELETE FROM images.orders", "REPLACE INTO images.customer (id, name) VALUES (1, 'many')", "INSERT INTO images.orders (id, customer_id, n) SELECT 1000 * a.n + 100 * b.n + 10 * c.n + d.n + 1, 1, d.n FROM "+
-		strings.Join([]string{ten + " a", ten + " b", ten + " c", ten + " d"}, ", "), "INSERT INTO images.orders (id, customer_id) SELECT id + 10000, customer_id FROM images.orders"))
+		strings.Join([]string{ten + " a", ten + " b", ten + " c", ten + " d"}, ", "), "INSERT INTO images.orders (id, customer_id) SELECT id + 10000, customer_id FROM images.orders WHERE id <= 2000"))
 	equal()
 	r.must(r.db.Exec("UPDATE images.customer SET about = 'them all' WHERE id = 1"))
 	equal()
