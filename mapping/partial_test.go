@@ -102,3 +102,21 @@ func TestTouchPartial(t *testing.T) {
 		}
 	}
 }
+
+// TestPartialChild asks for a child's document where it is, and names where it was; without its parent nobody knows either.
+func TestPartialChild(t *testing.T) {
+	m := compile(t, mapping.Config{SQL: "select concat('c', id) as _id, up, v from t", Relations: map[string]mapping.RelationConfig{"kind": {Name: "child", Parent: "up"}}})
+	row := event.Row{Table: childTable(), Op: event.Update, Version: 7, Partial: true, Before: []any{int32(1), int32(7), event.Absent}, After: []any{int32(1), int32(8), event.Absent}}
+	changes, err := m.Map([]event.Row{row})
+	if err != nil || len(changes) != 1 || changes[0].Op != mapping.LookUp || changes[0].ID != "c1" || changes[0].Routing != "8" || fmt.Sprint(changes[0].Left) != "[7]" {
+		t.Errorf("got %+v, %v", changes, err)
+	}
+	row.After = []any{int32(1), int32(8), "all"}
+	if got := places(t, m, row); len(got) != 1 || got[0] != `write c1 at "8" leaves ["7"] {"up":8,"v":"all","kind":{"name":"child","parent":"8"}}` {
+		t.Errorf("got %v", got)
+	}
+	row.Before[1], row.After = event.Absent, []any{int32(1), event.Absent, "x"}
+	if _, err := m.Map([]event.Row{row}); err == nil || !strings.Contains(err.Error(), "lacks column up, which gives its document's parent") {
+		t.Errorf("got %v", err)
+	}
+}
