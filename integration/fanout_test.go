@@ -26,7 +26,7 @@ func fanned(r status.Report) []status.Fanout {
 // do not wait; the node that does it is killed, and the leader; the row changes again meanwhile, rows are moved away from it and deleted.
 // At rest each document is the row that MySQL gives.
 func TestFanOut(t *testing.T) {
-	const children = 40_000
+	const children = 20_000
 	c := &trio{rig: newServers(t, "fanout", oracle.WorkloadConfig{}, "127.0.0.1:0"), indices: []string{"fan"}}
 	c.must(c.db.Exec("CREATE TABLE fanout.parent (id INT PRIMARY KEY, name VARCHAR(20))", "CREATE TABLE fanout.child (id INT PRIMARY KEY, parent INT, note VARCHAR(20), KEY (parent))",
 		"INSERT INTO fanout.parent VALUES (1, 'zero'), (2, 'other')", "SET SESSION cte_max_recursion_depth = 1000000",
@@ -55,7 +55,7 @@ func TestFanOut(t *testing.T) {
 		}
 	}
 
-	c.proxy.DelayBulks(func(*http.Request) time.Duration { return 400 * time.Millisecond })
+	c.proxy.DelayBulks(func(*http.Request) time.Duration { return time.Second })
 	c.must(c.db.Exec("UPDATE fanout.parent SET name = 'one' WHERE id = 1"))
 	begun := fanned(c.awaitReport("a fan-out", func(r status.Report) bool { return len(fanned(r)) > 0 && fanned(r)[0].Done > 0 }))[0]
 	if begun.Rows != "p" || begun.Total < children/2 || begun.Total > children || begun.Again {
