@@ -167,6 +167,9 @@ func (r *rig) judge(t *testing.T, f fixture, streamAside, loadAside []cluster.Qu
 			}
 			m.SQL = string(whole)
 		}
+		if m.PK != "" {
+			m.SQL = fmt.Sprintf("SELECT x.`%s` AS _id, x.* FROM (%s) x", m.PK, m.SQL)
+		}
 		pair := oracle.Pair{SQL: m.SQL, Index: m.Index, Schema: f.name, Skips: m.Skips, Objects: m.ObjFields}
 		for field, relation := range m.Relations {
 			pair.Join.Field, pair.Join.Name, pair.Join.Parent = field, relation.Name, relation.Parent

@@ -102,7 +102,12 @@ func (b *binder) bind() (*binding, error) {
 			if out.id, err = b.idParts(it); err != nil {
 				return nil, err
 			}
-			continue
+			if !b.m.pk {
+				continue
+			}
+			if err := b.m.checkKey(b.table, it.parts[0].column.name); err != nil {
+				return nil, err
+			}
 		}
 		if b.m.relation != nil && it.name == b.m.relation.parent {
 			if parent, err = b.idParts(it); err != nil {
@@ -138,6 +143,23 @@ func (b *binder) bind() (*binding, error) {
 		}
 	}
 	return out, nil
+}
+
+// checkKey says whether a column is the table's key, as pk has it. The error is an *event.StopError.
+func (m *Mapping) checkKey(t *event.Table, column string) error {
+	if !m.pk || len(t.Key) == 1 && strings.EqualFold(t.Columns[t.Key[0]].Name, column) {
+		return nil
+	}
+	var key []string
+	for _, k := range t.Key {
+		key = append(key, t.Columns[k].Name)
+	}
+	has := "has no primary key"
+	if len(key) > 0 {
+		has = "has the key " + strings.Join(key, ", ")
+	}
+	return &event.StopError{Reason: fmt.Sprintf("mapping %s: pk: %s is column %s of %s, which %s: a document is found by its id alone, and the id of pk is the table's key", m.name, m.id, column, t.Name, has),
+		Fix: "name the one column of the key; or say what makes the id in the select list, as _id"}
 }
 
 // keyExample proposes an id made of the primary key.

@@ -29,6 +29,7 @@ type Mapping struct {
 	table event.TableName
 	index string
 	id    string // the name in the select list that becomes the document's id
+	pk    bool   // id is the table's key, and a field, too
 	skips map[string]bool
 	// settings are those of fields, by name.
 	settings map[string]FieldConfig
@@ -78,7 +79,7 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), skips: map[string]bool{}, settings: cfg.Fields,
+	m := &Mapping{name: name, src: newSource(name, cfg.SQL), index: cfg.Index, id: cfg.idName(), pk: cfg.PK != "", skips: map[string]bool{}, settings: cfg.Fields,
 		objects: map[string]*objField{}, relation: relationOf(cfg), loadRows: cfg.CommitBatch, aside: cmp.Or(cfg.Quarantine, defaultQuarantine)}
 	for name, said := range cfg.ObjFields {
 		m.objects[name], _ = parseObjField(said) // Validate has looked at it
@@ -330,7 +331,7 @@ func (m *Mapping) compileFields(scope scope, fields *ast.FieldList) error {
 			m.items = append(m.items, it)
 			continue
 		}
-		if seen[it.name] || len(it.parts) > 1 && it.name != m.id && !m.skipsParent(it.name) {
+		if seen[it.name] || len(it.parts) > 1 && (it.name != m.id || m.pk) && !m.skipsParent(it.name) {
 			return errNotPlain
 		}
 		seen[it.name] = true

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ type Config struct {
 	Index string   `toml:"_index" json:"_index"`                   // where the documents go
 	ID    string   `toml:"_id" json:"_id,omitempty"`               // the name in the select list that becomes the document's id; "_id" when empty
 	Skips []string `toml:"skips,omitempty" json:"skips,omitempty"` // names of the select list that are not stored
+	PK    string   `toml:"pk,omitempty" json:"pk,omitempty"`       // in place of _id: the name that holds the table's key, which is stored, too
 	// Fields says how single fields are written, by their names in the document.
 	Fields map[string]FieldConfig `toml:"fields,omitempty" json:"fields,omitempty"`
 	// ObjFields says which texts become arrays or objects, by their names in the document: "array:SEPARATOR" or "object".
@@ -35,7 +37,6 @@ type Config struct {
 func (Config) RefusedKeys() map[string]string {
 	return map[string]string{
 		"_type":           "Elasticsearch 7 has no types; leave it out",
-		"pk":              "documents are found by their id, never by another field; write the table's key as the id: KEY as _id",
 		"syncByTimestamp": "every change is followed as it comes; leave it out",
 		"syncInterval":    "every change is followed as it comes; leave it out",
 	}
@@ -55,10 +56,7 @@ const maxSQLBytes = 64 << 10
 
 // idName is the name of the select list that becomes the document's id.
 func (c Config) idName() string {
-	if c.ID == "" {
-		return "_id"
-	}
-	return c.ID
+	return cmp.Or(c.ID, c.PK, "_id")
 }
 
 // Validate says what is wrong with the settings by themselves, each error beginning with its key. Compile looks at the SQL.
@@ -80,6 +78,9 @@ func (c Config) Validate() []error {
 	}
 	if c.CommitBatch < 0 || c.CommitBatch > maxCommitBatch {
 		errs = append(errs, fmt.Errorf("commitBatch: want 1 to %d, or 0 for as many as are best, got %d", maxCommitBatch, c.CommitBatch))
+	}
+	if c.PK != "" && c.ID != "" {
+		errs = append(errs, fmt.Errorf("pk: the documents' id is %q by _id already; leave one of the two out", c.ID))
 	}
 	for i, name := range c.Skips {
 		if name == "" {

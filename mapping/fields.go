@@ -78,7 +78,7 @@ func (m *Mapping) badSetting(selected map[string]bool) (key, reason string) {
 func (m *Mapping) badField(selected map[string]bool) (key, reason string) {
 	bad := func(key, name string) (string, string) {
 		switch {
-		case name == m.id:
+		case name == m.id && !m.pk:
 			return key, "it is the document's id, which is not a field"
 		case m.skips[name]:
 			return key, "it is in skips, so the documents do not have it"

@@ -54,6 +54,9 @@ func (c Config) validateParts() []error {
 	if len(c.Parts) > 0 && strings.TrimSpace(c.EtlCondition) != "" {
 		errs = append(errs, fmt.Errorf("etlCondition: the documents have parts, and no single table says which of them are loaded; leave it out"))
 	}
+	if len(c.Parts) > 0 && c.PK != "" {
+		errs = append(errs, fmt.Errorf("pk: the documents have parts, of several tables; name in each what makes the id, and say it by _id"))
+	}
 	for _, r := range c.Relations {
 		if len(c.Parts) > 0 && r.Parent != "" {
 			errs = append(errs, fmt.Errorf("parts: the documents are children (relations), whose place is known from the rows of one table alone; join the tables in sql"))

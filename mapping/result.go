@@ -31,6 +31,13 @@ func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table
 	if err != nil {
 		return nil, err
 	}
+	made := "concat(...)"
+	if len(r.id) == 1 {
+		made = r.id[0].column.name
+	}
+	if err := r.mapping.checkKey(anchor, made); err != nil {
+		return nil, err
+	}
 	if len(columns) < len(own) {
 		return nil, fmt.Errorf("the server's answer has %d columns", len(columns))
 	}

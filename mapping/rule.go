@@ -262,6 +262,9 @@ func (r *Rule) compileID(fields []*ast.SelectField, id string) ([]*ast.SelectFie
 			r.key = append(r.key, p.column.name)
 		}
 	}
+	if r.mapping.pk {
+		return fields, nil
+	}
 	return slices.Delete(slices.Clone(fields), i, i+1), nil
 }
 
@@ -332,7 +335,7 @@ func nameOf(f *ast.SelectField) string {
 
 // compileNames gives each entry of the select list its name.
 func (r *Rule) compileNames(fields []*ast.SelectField, id string) error {
-	seen := map[string]bool{id: true}
+	seen := map[string]bool{id: !r.mapping.pk}
 	for _, f := range fields {
 		if f.WildCard != nil {
 			r.items = append(r.items, item{at: f.Offset})
