@@ -192,7 +192,7 @@ func (b *binder) checkApart(id []idPart) error {
 		fmt.Sprintf("begin it with a word: concat('%s-', ...) as %s", b.m.relation.name, b.m.id))
 }
 
-// children are the relations of an index's join field: parent to children, one or a list.
+// joinRelations are the children of each parent in an index's join field, which has one name or a list.
 func joinRelations(field indexField) map[string][]string {
 	out := make(map[string][]string)
 	for parent, children := range field.Relations {

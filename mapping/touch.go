@@ -49,8 +49,8 @@ func (t *Touched) Empty() bool {
 	return len(t.Keys) == 0 && len(t.Links) == 0 && !t.All && len(t.Bad) == 0 && len(t.Null) == 0
 }
 
-// Touch adds what a row touches. Clear says that every row of the anchor's table is gone, which is not added. The error is an
-// *event.StopError.
+// Touch adds what a row touches. Clear says that every document that is older than the row, once what is touched is rendered, has no row any
+// more: the anchor's table was emptied, or one that gives ids of a group. The error is an *event.StopError.
 func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 	if row.Table == nil {
 		return false, nil
