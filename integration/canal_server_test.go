@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"canalgo/integration/component"
 	"canalgo/integration/oracle"
 	"canalgo/status"
@@ -48,6 +50,7 @@ func TestBesideCanal(t *testing.T) {
 		}
 	}
 
+	k.makeChroot("/" + name) // which canal expects to be there
 	java := k.startCanal(options)
 	k.got(java, insert)
 	for _, n := range k.cluster.Nodes {
@@ -86,6 +89,16 @@ func TestBesideCanal(t *testing.T) {
 		}
 	}
 	k.noErrors(second)
+}
+
+// makeChroot makes a znode at the root of the ensemble.
+func (k *keeper) makeChroot(path string) {
+	k.t.Helper()
+	conn, _, err := zk.Connect(k.ensemble.Servers(), 10*time.Second, zk.WithLogInfo(false))
+	k.must(err)
+	defer conn.Close()
+	_, err = conn.Create(path, nil, 0, zk.WorldACL(zk.PermAll))
+	k.must(err)
 }
 
 // has reports whether there is a document.

@@ -152,7 +152,7 @@ func (k *keeper) silent(n *harness.Node, since time.Time) {
 // TestZooKeeperMembersRestart kills each member of the ensemble and starts it again, under load: nobody else leads, no duty moves, and
 // nothing is written twice. Then all are away: writing stops when the lease is over, and goes on by itself when they are back.
 func TestZooKeeperMembersRestart(t *testing.T) {
-	k := newKeeper(t, "zmembers", oracle.WorkloadConfig{Pace: 20 * time.Millisecond}, 10*time.Second, nil)
+	k := newKeeper(t, "zmembers", oracle.WorkloadConfig{Pace: 20 * time.Millisecond}, 30*time.Second, nil)
 	k.begin()
 	judge := k.sample()
 	stop := k.run(k.work.Run)

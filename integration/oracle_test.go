@@ -60,7 +60,8 @@ func TestMain(m *testing.M) {
 			return es, err
 		})
 		servers.zk = sync.OnceValues(func() (*component.ZooKeeper, error) {
-			zk, err := component.StartZooKeeper(context.Background(), filepath.Join(dir, "zookeeper"), component.ZooKeeperOptions{})
+			zk, err := component.StartZooKeeper(context.Background(), filepath.Join(dir, "zookeeper"),
+				component.ZooKeeperOptions{Settings: map[string]string{"maxSessionTimeout": "40000"}})
 			if err == nil {
 				ends = append(ends, zk.Kill)
 			}
