@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -170,11 +171,15 @@ const canalPort = "11111"
 func (p *process) zooKeeper() (zkmode.Config, error) {
 	c, err := ensemble(p.file.Coordination)
 	c.Dir, c.NodeID, c.Address, c.Secret = p.file.Node.Data, p.file.Node.Name, p.self.Address, p.secret
-	c.Canal = zkmode.Canal{Address: p.file.Coordination.Register, Client: p.file.Coordination.ClientID}
+	c.Canal = zkmode.Canal{Address: p.file.Coordination.Register, Client: p.file.Coordination.ClientID, Serves: p.canal != nil}
 	if c.Canal.Address == "" {
 		host, _, splitErr := net.SplitHostPort(p.self.Address)
+		port := canalPort
+		if p.canal != nil {
+			port = strconv.Itoa(p.canal.Addr().(*net.TCPAddr).Port)
+		}
 		err = errors.Join(err, splitErr)
-		c.Canal.Address = net.JoinHostPort(host, canalPort)
+		c.Canal.Address = net.JoinHostPort(host, port)
 	}
 	c.Refuses, c.Logger = p.links.Refuses, p.log.Named("zookeeper")
 	return c, err

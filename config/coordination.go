@@ -34,7 +34,7 @@ type Coordination struct {
 	Cert           string        `toml:"cert"`      // path of a client certificate's PEM file; "" for none
 	Key            string        `toml:"key"`       // path of its key's
 	Register       string        `toml:"register"`  // host:port among canal's servers; "" is the node's own host and port 11111
-	ClientID       uint16        `toml:"client_id"` // of canal's client whose cursor is that of the duties
+	ClientID       int16         `toml:"client_id"` // of canal's client whose cursor is that of the duties
 }
 
 // DefaultCoordination returns the section's defaults.
@@ -88,8 +88,8 @@ func (c Coordination) Validate() []error {
 			wrong("register: %q must have a name or an IPv4 address: canal's clients take it apart at its colon", c.Register)
 		}
 	}
-	if c.ClientID == 0 {
-		wrong("client_id: want from 1 to 65535, got 0")
+	if c.ClientID < 1 {
+		wrong("client_id: want from 1 to 32767, got %d", c.ClientID)
 	}
 	switch {
 	case c.User == "" && !c.Password.IsZero():

@@ -1,7 +1,6 @@
 package zkmode
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +24,7 @@ import (
 //	cluster/ADDRESS                        a server, ephemeral
 //	destinations/D/cluster/ADDRESS         a server that has destination D, ephemeral
 //	destinations/D/running                 the one that reads it, ephemeral, as runningNode
-//	destinations/D/CLIENT/cursor           how far a client has come, see canal/cursor
+//	destinations/D/CLIENT/cursor, filter   how far a client has come, see canal/cursor, and which tables it wants
 //	destinations/D/canalgo                 canalgo's own beside them, as mark; canal skips what is no number
 //
 // A destination is a source of that name. All of it is open to everybody: canal's programs have no login.
@@ -33,7 +32,8 @@ import (
 // Canal is what a node is among canal's servers.
 type Canal struct {
 	Address string // host:port that it registers
-	Client  uint16 // whose cursor is that of the source's duties
+	Client  int16  // whose cursor is that of the source's duties
+	Serves  bool   // it answers canal's clients: those that have a cursor are taken over with the source
 }
 
 func (n *Node) canal(s *session, parts ...string) string {
@@ -122,7 +122,7 @@ type runningNode struct {
 // A mark is what canalgo keeps beside canal's cursor: by it a leader sees whether somebody else has moved that.
 type mark struct {
 	Cluster   string                            `json:"cluster"`
-	Cursor    string                            `json:"cursor"` // as it was written last
+	Cursors   map[string]string                 `json:"cursors"` // by client, as they were written last
 	Positions map[cluster.DutyID]event.Position `json:"positions,omitempty"`
 }
 
@@ -143,10 +143,11 @@ type keeping struct {
 	tell   func(cluster.Custody)
 
 	ours    bool
-	version int32  // of running, while it is ours
-	epoch   uint32 // of the source when it became ours
-	foreign bool   // and somebody else had read since: the source gets a new epoch
-	written []byte // the cursor that was written last
+	version int32             // of running, while it is ours
+	epoch   uint32            // of the source when it became ours
+	foreign bool              // and somebody else had read since: the source gets a new epoch
+	written map[string]string // the cursors that were written last, by client
+	filters map[string]string // and the filters
 }
 
 // Keep has the leader take a source whenever no other server has it, tells each change, and keeps canal's cursor, until ctx or the
@@ -273,18 +274,14 @@ func (k *keeping) taken(ctx context.Context, version int32) error {
 	if k.ours {
 		return nil
 	}
-	s := k.t.session
 	v, _ := k.n.View()
-	k.ours, k.foreign, k.epoch, k.written = true, false, v.Sources[k.source].Epoch, nil
-	found, err := s.get(ctx, k.cursorPath(), false)
-	if errors.Is(err, zk.ErrNoNode) || err == nil && len(found.data) == 0 {
-		k.tell(cluster.Custody{Ours: true})
-		return nil
-	}
+	k.ours, k.foreign, k.epoch = true, false, v.Sources[k.source].Epoch
+	k.written, k.filters = make(map[string]string), make(map[string]string)
+	found, err := k.cursors(ctx)
 	if err != nil {
 		return err
 	}
-	known, err := s.get(ctx, k.path("canalgo"), false)
+	known, err := k.t.session.get(ctx, k.path("canalgo"), false)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return err
 	}
@@ -292,73 +289,182 @@ func (k *keeping) taken(ctx context.Context, version int32) error {
 	if len(known.data) > 0 {
 		_ = json.Unmarshal(known.data, &m) // what nobody can read marks nothing
 	}
-	if m.Cluster == k.n.meta.ClusterID && m.Cursor == string(found.data) {
-		k.written = found.data
+	var oldest cursor.Cursor
+	for _, client := range slices.Sorted(maps.Keys(found)) {
+		if m.Cluster != k.n.meta.ClusterID || m.Cursors[client] != found[client] {
+			k.foreign = true
+		}
+		c, err := cursor.Parse([]byte(found[client]))
+		if err != nil {
+			return fmt.Errorf("%s: %w; put it right, or delete it to go on from canalgo's own position", k.path(client, "cursor"), err)
+		}
+		if oldest == (cursor.Cursor{}) || before(c, oldest) {
+			oldest = c
+		}
+	}
+	if !k.foreign {
+		k.written = found
 		k.tell(cluster.Custody{Ours: true})
 		return nil
 	}
-	c, err := cursor.Parse(found.data)
-	if err != nil {
-		return fmt.Errorf("%s: %w; put it right, or delete it to go on from canalgo's own position", k.cursorPath(), err)
+	if err := k.takeClients(ctx, found); err != nil {
+		return err
 	}
-	k.foreign = true
-	k.n.log.Info("another server has read the source meanwhile: go on at its cursor", "source", k.source, "file", c.File, "offset", c.Offset)
-	k.tell(cluster.Custody{Ours: true, From: &cluster.Elsewhere{Address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), File: c.File, Offset: c.Offset, GTIDs: c.GTIDs, Time: c.Time}})
+	k.n.log.Info("another server has read the source meanwhile: go on at the oldest cursor", "source", k.source, "file", oldest.File, "offset", oldest.Offset)
+	k.tell(cluster.Custody{Ours: true, From: &cluster.Elsewhere{Address: net.JoinHostPort(oldest.Host, strconv.Itoa(oldest.Port)),
+		File: oldest.File, Offset: oldest.Offset, GTIDs: oldest.GTIDs, Time: oldest.Time}})
 	return nil
 }
 
-func (k *keeping) cursorPath() string {
-	return k.path(strconv.Itoa(int(k.n.cfg.Canal.Client)), "cursor")
+// before reports whether one cursor lies before another, as canal finds the oldest when an instance starts.
+func before(a, b cursor.Cursor) bool {
+	if a.Host != b.Host || a.Port != b.Port || a.File == "" || b.File == "" {
+		return a.Time.Before(b.Time)
+	}
+	return event.Position{File: a.File, Offset: a.Offset}.FileBefore(event.Position{File: b.File, Offset: b.Offset})
 }
 
-// flush writes the oldest position of the source's duties as canal's cursor, when it has changed, and beside it what each duty has.
+// cursors reads what canal has of the destination's clients.
+func (k *keeping) cursors(ctx context.Context) (map[string]string, error) {
+	names, _, err := k.t.session.children(ctx, k.path())
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]string)
+	for _, name := range names {
+		if _, err := strconv.ParseInt(name, 10, 16); err != nil {
+			continue
+		}
+		node, err := k.t.session.get(ctx, k.path(name, "cursor"), false)
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return nil, err
+		}
+		if len(node.data) > 0 {
+			found[name] = string(node.data)
+		}
+	}
+	return found, nil
+}
+
+// takeClients notes the clients of another server, with their filters, if this one answers clients. They stand at the new epoch's start.
+func (k *keeping) takeClients(ctx context.Context, found map[string]string) error {
+	if !k.n.cfg.Canal.Serves {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		number, err := strconv.ParseInt(name, 10, 16)
+		if err != nil {
+			return err
+		}
+		filter, err := k.t.session.get(ctx, k.path(name, "filter"), false)
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+		set := cluster.SetClient{ID: cluster.ClientID{Source: k.source, Number: int16(number)}, Filter: string(filter.data)}
+		if err := k.n.propose(ctx, k.t.term, set); err != nil {
+			return fmt.Errorf("take over client %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// positions returns how far the source's clients are: those of canal's protocol, and the oldest of its duties as one of them.
+func (k *keeping) positions(v cluster.View) (byClient map[string]event.Position, duties map[cluster.DutyID]event.Position) {
+	byClient, duties = make(map[string]event.Position), make(map[cluster.DutyID]event.Position)
+	note := func(client int16, p event.Position) {
+		name := strconv.Itoa(int(client))
+		if have, ok := byClient[name]; !p.IsZero() && (!ok || p.Before(have)) {
+			byClient[name] = p
+		}
+	}
+	for id, d := range v.Duties {
+		if id.Source == k.source && id.Kind == cluster.Stream && !d.Position.IsZero() {
+			duties[id] = d.Position
+			note(k.n.cfg.Canal.Client, d.Position)
+		}
+	}
+	for id, c := range v.Clients {
+		if id.Source == k.source {
+			note(id.Number, c.Position)
+		}
+	}
+	return byClient, duties
+}
+
+// flush writes the cursors and filters that have changed, and beside them what each duty has.
 func (k *keeping) flush(ctx context.Context) error {
 	v, _ := k.n.View()
 	if k.foreign && v.Sources[k.source].Epoch == k.epoch {
 		return nil // what another server wrote is still needed
 	}
-	m := mark{Cluster: k.n.meta.ClusterID, Positions: make(map[cluster.DutyID]event.Position)}
-	var oldest event.Position
-	for id, d := range v.Duties {
-		if id.Source != k.source || id.Kind != cluster.Stream || d.Position.IsZero() {
-			continue
-		}
-		m.Positions[id] = d.Position
-		if oldest.IsZero() || d.Position.Before(oldest) {
-			oldest = d.Position
-		}
-	}
 	address, serverID := k.server()
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || oldest.File == "" {
+	if err != nil {
 		return nil // nobody can say yet where that is
 	}
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		return nil
 	}
-	data := cursor.Cursor{Host: host, Port: number, File: oldest.File, Offset: oldest.Offset, Time: oldest.Time, ServerID: serverID, GTIDs: oldest.GTIDs}.Encode()
-	if bytes.Equal(data, k.written) {
+	s := k.t.session
+	byClient, duties := k.positions(v)
+	written, filters := maps.Clone(k.written), maps.Clone(k.filters)
+	ops := []any{&zk.CheckVersionRequest{Path: k.path("running"), Version: k.version}}
+	set := func(path, data string, have map[string]string, client string) error {
+		if old, ok := have[client]; ok && old == data {
+			return nil
+		}
+		if err := s.create(ctx, path, openToAll); err != nil {
+			return err
+		}
+		have[client] = data
+		ops = append(ops, &zk.SetDataRequest{Path: path, Data: []byte(data), Version: -1})
 		return nil
 	}
-	if k.written == nil {
-		for _, path := range []string{k.cursorPath(), k.path("canalgo")} {
-			if err := k.t.session.create(ctx, path, openToAll); err != nil {
+	for _, client := range slices.Sorted(maps.Keys(byClient)) {
+		p := byClient[client]
+		if p.File == "" {
+			continue // known by its GTIDs alone
+		}
+		c := cursor.Cursor{Host: host, Port: number, File: p.File, Offset: p.Offset, Time: p.Time, ServerID: serverID, GTIDs: p.GTIDs}
+		if err := set(k.path(client, "cursor"), string(c.Encode()), written, client); err != nil {
+			return err
+		}
+	}
+	for id, c := range v.Clients {
+		client := strconv.Itoa(int(id.Number))
+		if id.Source == k.source && c.Filter != "" {
+			if err := set(k.path(client, "filter"), c.Filter, filters, client); err != nil {
 				return err
 			}
 		}
 	}
-	m.Cursor = string(data)
-	err = k.t.write(ctx, &zk.CheckVersionRequest{Path: k.path("running"), Version: k.version},
-		&zk.SetDataRequest{Path: k.cursorPath(), Data: data, Version: -1},
-		&zk.SetDataRequest{Path: k.path("canalgo"), Data: marshal(m), Version: -1})
+	for client := range k.written {
+		if _, ok := byClient[client]; !ok { // it has unsubscribed
+			delete(written, client)
+			delete(filters, client)
+			for _, path := range []string{k.path(client, "cursor"), k.path(client, "filter"), k.path(client)} {
+				if err := k.write(ctx, &zk.DeleteRequest{Path: path, Version: -1}); err != nil && !errors.Is(err, zk.ErrNotEmpty) {
+					return err
+				}
+			}
+		}
+	}
+	if len(ops) == 1 && len(written) == len(k.written) {
+		return nil
+	}
+	if err := s.create(ctx, k.path("canalgo"), openToAll); err != nil {
+		return err
+	}
+	m := mark{Cluster: k.n.meta.ClusterID, Cursors: written, Positions: duties}
+	err = k.t.write(ctx, append(ops, &zk.SetDataRequest{Path: k.path("canalgo"), Data: marshal(m), Version: -1})...)
 	switch {
 	case err == nil:
-		k.written = data
+		k.written, k.filters = written, filters
 	case errors.Is(err, cluster.ErrNotLeader):
 		return err
 	case answered(err): // running is gone, and its watch tells; or a client was deleted, and is made again
-		k.written = nil
+		k.written, k.filters = make(map[string]string), make(map[string]string)
 	}
 	return nil
 }

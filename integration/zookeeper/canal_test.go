@@ -261,6 +261,59 @@ func TestAnotherServerReads(t *testing.T) {
 	}
 }
 
+// TestClients has clients of canal's protocol: their cursors and filters are where canal looks for them, and those of another server are
+// taken over; all go on at the oldest cursor.
+func TestClients(t *testing.T) {
+	k := newKeeper(t)
+	k.awaitCustody("the source", ours)
+	id := cluster.ClientID{Source: "shop", Number: 1002}
+	k.propose(cluster.SetClient{ID: id, Filter: `shop\..*`})
+	v, _ := k.nodes[0].View()
+	k.propose(cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{id: {ServerUUID: "u", Epoch: v.Sources["shop"].Epoch, Count: event.FirstCount,
+		File: "mysql-bin.000003", Offset: 600, Time: time.Unix(1665038154, 0)}}})
+	k.await("the client's cursor", func() error {
+		text, _ := k.read(k.shop("/1002/cursor"))
+		filter, _ := k.read(k.shop("/1002/filter"))
+		if !strings.Contains(text, `"position":600`) || filter != `shop\..*` {
+			return fmt.Errorf("%s, %s", text, filter)
+		}
+		return nil
+	})
+	k.propose(cluster.RemoveClient{ID: id})
+	k.await("the end of a client", func() error {
+		if _, stat := k.read(k.shop("/1002")); stat != nil {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+
+	_, err := k.conn.Set(k.shop("/running"), []byte(`{"active":false}`), -1)
+	k.must(err)
+	k.another()
+	k.awaitCustody("another's", held)
+	for number, offset := range map[string]uint64{"1001": 900, "1003": 700} {
+		c := cursor.Cursor{Host: "mysql-a", Port: 3306, File: "mysql-bin.000005", Offset: offset, Time: time.Unix(1665038200, 0)}
+		for _, node := range []struct{ path, data string }{{"", ""}, {"/cursor", string(c.Encode())}, {"/filter", "shop.a"}} {
+			path := k.shop("/" + number + node.path)
+			if _, err := k.conn.Create(path, []byte(node.data), 0, zk.WorldACL(zk.PermAll)); errors.Is(err, zk.ErrNodeExists) {
+				_, err = k.conn.Set(path, []byte(node.data), -1)
+				k.must(err)
+			} else {
+				k.must(err)
+			}
+		}
+	}
+	k.must(k.conn.Delete(k.shop("/running"), -1))
+	k.awaitCustody("the source again", ours)
+	if from := k.custody().From; from == nil || from.Offset != 700 {
+		t.Errorf("it goes on at %+v", from)
+	}
+	v, _ = k.nodes[0].View()
+	if got := v.Clients[cluster.ClientID{Source: "shop", Number: 1003}].Filter; got != "shop.a" {
+		t.Errorf("the filter of the other server's client is %q", got)
+	}
+}
+
 // TestBadCursor finds a cursor that nobody can read: the source is not taken, and another server may try.
 func TestBadCursor(t *testing.T) {
 	k := newKeeper(t)

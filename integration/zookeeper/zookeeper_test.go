@@ -88,7 +88,7 @@ func newGroup(t *testing.T, size int) *group {
 // config is what the i-th node is told.
 func (g *group) config(i int) zkmode.Config {
 	c := zkmode.Config{Chroot: g.chroot, Dir: g.dirs[i], NodeID: fmt.Sprintf("node-%d", i), Address: fmt.Sprintf("host-%d:1", i),
-		Secret: []byte(secret), SessionTimeout: g.session, Canal: zkmode.Canal{Address: fmt.Sprintf("host-%d:11111", i), Client: 1001}}
+		Secret: []byte(secret), SessionTimeout: g.session, Canal: zkmode.Canal{Address: fmt.Sprintf("host-%d:11111", i), Client: 1001, Serves: true}}
 	for _, p := range g.proxies[i] {
 		c.Servers = append(c.Servers, p.Addr())
 	}
