@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 		})
 		servers.zk = sync.OnceValues(func() (*component.ZooKeeper, error) {
 			zk, err := component.StartZooKeeper(context.Background(), filepath.Join(dir, "zookeeper"),
-				component.ZooKeeperOptions{Settings: map[string]string{"maxSessionTimeout": "40000"}})
+				component.ZooKeeperOptions{Settings: map[string]string{"maxSessionTimeout": "15000"}})
 			if err == nil {
 				ends = append(ends, zk.Kill)
 			}

@@ -317,7 +317,7 @@ func (s *sourceRun) untilReplanned(ctx context.Context, duties map[cluster.DutyI
 		v, changed := s.n.coord.View()
 		kept, moved := s.custody.get()
 		clients := len(s.clients(v))
-		if !kept.Ours || v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) ||
+		if !kept.Ours || kept.From != nil || v.Sources[s.name].Epoch != epoch || !maps.EqualFunc(s.active(v), duties, slices.Equal[[]event.TableName]) ||
 			clients > 0 && !whole || clients == 0 && len(duties) == 0 {
 			return nil
 		}

@@ -361,7 +361,10 @@ func (k *keeping) takeClients(ctx context.Context, found map[string]string) erro
 			return err
 		}
 		set := cluster.SetClient{ID: cluster.ClientID{Source: k.source, Number: int16(number)}, Filter: string(filter.data)}
-		if err := k.n.propose(ctx, k.t.term, set); err != nil {
+		err = k.n.propose(ctx, k.t.term, set)
+		if errors.Is(err, cluster.ErrRefused) || errors.Is(err, cluster.ErrTooNew) {
+			k.n.log.Warn("a client of another server is not taken over", "source", k.source, "client", name, "error", err)
+		} else if err != nil {
 			return fmt.Errorf("take over client %s: %w", name, err)
 		}
 	}

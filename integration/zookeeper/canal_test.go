@@ -38,6 +38,7 @@ func newKeeper(t *testing.T) *keeper {
 	t.Helper()
 	k := &keeper{group: newGroup(t, 1)}
 	k.start()
+	k.propose(cluster.SetNode{Name: "node-0", Node: cluster.Node{ServerID: k.nodes[0].ServerID(), Address: "host-0:1", Commands: cluster.MaxCommandVersion}})
 	k.propose(cluster.SetConfig{Config: cluster.Config{
 		Sources:  map[string]cluster.SourceConfig{"shop": {}},
 		Sinks:    map[string]cluster.SinkConfig{"es": {Type: "elasticsearch"}},
