@@ -37,6 +37,7 @@ func (t *tracker) redefine(ctx context.Context, q query, s *event.Stmt, tree ast
 	r := redefinition{
 		query:   q,
 		mariadb: t.mariadb,
+		all:     t.whole,
 		kept:    t.history.Kept,
 		known:   func(name event.TableName) (event.Definition, bool) { return t.history.At(name, version-1) },
 		name: func(n *ast.TableName) event.TableName {

@@ -21,6 +21,7 @@ type redefinition struct {
 	// known returns what is known of a table before the statement; false when its definitions are not kept.
 	known func(event.TableName) (event.Definition, bool)
 	kept  func() []event.TableName // whose definitions are kept
+	all   bool                     // a new table is kept whatever its name is, if it is certain
 
 	changed []event.Definition
 }
@@ -127,9 +128,10 @@ func (r *redefinition) create(n *ast.CreateTableStmt) {
 		}
 		return
 	}
-	if !ok && !slices.ContainsFunc(r.kept(), func(t event.TableName) bool {
+	wanted := ok || slices.ContainsFunc(r.kept(), func(t event.TableName) bool {
 		return t.Schema == table.Schema && len(t.Name) < len(table.Name) && strings.Contains(table.Name, t.Name)
-	}) {
+	})
+	if !wanted && (!r.all || n.IfNotExists) {
 		return
 	}
 	d := event.Definition{Table: event.Table{Name: table}}
@@ -155,11 +157,12 @@ func (r *redefinition) create(n *ast.CreateTableStmt) {
 		key = append(key, keyOfConstraints(n.Constraints)...)
 		err = setKey(&d.Table, key)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		r.set(d)
+	case wanted:
 		r.unknown(table, err)
-		return
 	}
-	r.set(d)
 }
 
 // keyOf returns a column's name when it is declared as the primary key.

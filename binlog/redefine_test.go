@@ -100,6 +100,9 @@ func TestRedefine(t *testing.T) {
 		{"CREATE TABLE `_t_new` (b INT)", "_t_new: b int"},
 		{"CREATE TABLE other._t_new (b INT)", ""},
 		{"CREATE TABLE nobody (b INT)", ""},
+		{"all: CREATE TABLE nobody (b INT)", "nobody: b int"},
+		{"all: CREATE TABLE nobody (b ENUM('x'))", ""},
+		{"all: CREATE TABLE IF NOT EXISTS nobody (b INT)", ""},
 		{"CREATE TABLE old SELECT 1 AS b", "old: ?"},
 		{"CREATE TABLE `old` (\n  `b` int DEFAULT NULL\n) START TRANSACTION", "old: b int"},
 		{"mariadb: ALTER TABLE t ADD b INT UNSIGNED, ADD c CHAR(3)", "t: id int, a int, v char latin1_swedish_ci, b int unsigned, c char latin1_swedish_ci, key id"},
@@ -110,9 +113,10 @@ func TestRedefine(t *testing.T) {
 		{"mariadb: ALTER TABLE t DROP COLUMN IF EXISTS nobody, ADD COLUMN IF NOT EXISTS a TEXT, ADD COLUMN IF NOT EXISTS b INT", "t: id int, a int, v char latin1_swedish_ci, b int, key id"},
 	} {
 		text, mariadb := strings.CutPrefix(c.text, "mariadb: ")
+		text, all := strings.CutPrefix(text, "all: ")
 		q := query{schema: "s", text: text, utf8: true}
 		s, tree := understand(q)
-		r := redefinition{query: q, mariadb: mariadb,
+		r := redefinition{query: q, mariadb: mariadb, all: all,
 			name: func(n *ast.TableName) event.TableName {
 				if n.Schema.O == "" {
 					return event.TableName{Schema: "s", Name: n.Name.O}
