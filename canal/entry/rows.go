@@ -71,6 +71,10 @@ func (m *Maker) rows(e *event.Event) (Entry, bool, error) {
 	if err != nil || len(rows) == 0 {
 		return Entry{}, false, err
 	}
+	if rows[0].Partial { // as all rows of the event
+		return Entry{}, false, &event.StopError{Reason: fmt.Sprintf("the %s %s of %s lacks columns: it was written with a partial row image", rows[0].Op, rows[0].Version, rows[0].Table.Name),
+			Fix: "set binlog_row_image = FULL; sessions that are connected keep their own setting until they reconnect"}
+	}
 	t := m.table(rows[0].Table)
 	w := &m.buffer
 	for i := range slices.Backward(rows) {
