@@ -233,6 +233,26 @@ func TestZooKeeperMembers(t *testing.T) {
 	judge()
 }
 
+// TestOneNodeIsLeft is what canal's users know with two servers and two adapters: rows, the one that reads is killed, rows, another one
+// is killed, rows. In ZooKeeper mode one node of three is enough.
+func TestOneNodeIsLeft(t *testing.T) {
+	k := newKeeper(t, "zleft", oracle.WorkloadConfig{}, 4*time.Second, nil)
+	k.begin()
+	k.awaitReport("two nodes that can fail", func(r status.Report) bool { return r.Tolerates != nil && *r.Tolerates == 2 })
+	k.must(k.work.Fill(t.Context(), 100))
+	k.quiet()
+	for range 2 {
+		k.must(k.leader().Kill())
+		k.must(k.work.Fill(t.Context(), 100))
+		k.awaitReport("a leader for the rest", func(r status.Report) bool {
+			n := k.cluster.Node(r.Leader)
+			return n != nil && n.PID() != 0
+		})
+		k.quiet()
+	}
+	k.equal()
+}
+
 // TestZooKeeperAnotherToken starts a node with another token than the cluster's, and one with none.
 func TestZooKeeperAnotherToken(t *testing.T) {
 	k := newKeeper(t, "ztoken", oracle.WorkloadConfig{}, 4*time.Second, nil)

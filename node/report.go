@@ -123,7 +123,11 @@ func (n *Node) tolerates(v cluster.View, nodes []status.Node) *int {
 			work++
 		}
 	}
-	left := max(0, work-(len(all)/2+1))
+	needed := len(all)/2 + 1
+	if q, ok := n.coord.(interface{ Needs(voters int) int }); ok { // its majority is another one than the nodes'
+		needed = q.Needs(len(all))
+	}
+	left := max(0, work-needed)
 	return &left
 }
 

@@ -132,6 +132,9 @@ func (n *Node) Transfer(ctx context.Context, term cluster.Term) error {
 	}
 }
 
+// Needs returns how many of the candidates have to live: the majority is the ensemble's.
+func (n *Node) Needs(int) int { return 1 }
+
 // Servers lists the members, and who else stands for election, by name.
 func (n *Node) Servers() []cluster.Server {
 	v, _ := n.View()
