@@ -264,8 +264,8 @@ func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMe
 func (rule) Nulled() uint64                                  { return 0 }
 func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }
-func (rule) Own() mapping.Own                                 { return mapping.Own{Index: "i"} }
-func (rule) CheckRelation([]byte) error                       { return nil }
+func (rule) Own() mapping.Own                                { return mapping.Own{Index: "i"} }
+func (rule) CheckRelation([]byte) error                      { return nil }
 func (rule) Called() string                                  { return "" }
 func (rule) LoadRows() int                                   { return 0 }
 
