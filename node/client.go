@@ -74,6 +74,9 @@ func (n *Node) Subscribe(ctx context.Context, id cluster.ClientID, filter string
 	case !known:
 		return fmt.Errorf("destination %s: %w", id.Source, ErrNotFound)
 	}
+	if err := n.elsewhere(id.Source); err != nil {
+		return err
+	}
 	if client, ok := v.Clients[id]; !ok || filter != "" && filter != client.Filter {
 		if err := n.coord.Propose(ctx, x.term, cluster.SetClient{ID: id, Filter: filter}); err != nil {
 			return fmt.Errorf("subscribe %s: %w", id, err)
@@ -103,6 +106,16 @@ func (n *Node) Subscribe(ctx context.Context, id cluster.ClientID, filter string
 			return fmt.Errorf("%w: %s", relay.ErrNotHere, n.whySourceWaits(id.Source))
 		}
 	}
+}
+
+// elsewhere says that another program reads the source: its clients have to go there.
+func (n *Node) elsewhere(source string) error {
+	if s := n.source(source); s != nil {
+		if kept, _ := s.custody.get(); kept.Holder != "" {
+			return fmt.Errorf("source %s is held by %s: %w", source, kept.Holder, cluster.ErrNotLeader)
+		}
+	}
+	return nil
 }
 
 // newest returns the end of what the present session has read, when that reads all.
@@ -160,6 +173,9 @@ func (n *Node) Client(id cluster.ClientID) (*Client, error) {
 	if !ok {
 		x.dropClient(id)
 		return nil, fmt.Errorf("client %s has not subscribed: %w", id, cluster.ErrUnknown)
+	}
+	if err := n.elsewhere(id.Source); err != nil {
+		return nil, err
 	}
 	if known.Position.IsZero() {
 		return nil, fmt.Errorf("%w: %s", relay.ErrNotHere, n.whySourceWaits(id.Source))
