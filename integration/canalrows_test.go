@@ -17,14 +17,15 @@ import (
 	"canalgo/integration/harness"
 )
 
-var (
-	canalRowCount = flag.Int("canal-rows", 30_000, "rows that TestCanalRows has a client read")
-	canalSeed     = flag.Uint64("canal-seed", 1, "of its kills and rollbacks")
-)
+var canalSeed = flag.Uint64("canal-seed", 1, "of the kills and rollbacks of TestCanalRows")
 
 // TestCanalRows has a client read rows that are written meanwhile, kills it at random moments, rolls back at others, and acknowledges some batches
 // late. No row may be lost, and what comes again must be what was not acknowledged, in order.
 func TestCanalRows(t *testing.T) {
+	rows := 30_000
+	if flag.Lookup("soak").Value.String() == "true" {
+		rows = 300_000
+	}
 	db := ownServer(t)
 	exec(t, db, "CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(100))", "CREATE TABLE shop.other (id INT PRIMARY KEY)")
 	n := startCanal(t, db, "")
@@ -33,15 +34,15 @@ func TestCanalRows(t *testing.T) {
 	c.do(n.connector(), "connect", "subscribe shop\\.t")
 
 	written := make(chan error, 1)
-	go func() { written <- writeRows(db, *canalRowCount) }()
+	go func() { written <- writeRows(db, rows) }()
 	random := rand.New(rand.NewPCG(*canalSeed, 0))
 	acked, kills, rollbacks, again := 0, 0, 0, 0
 	var out []canalBatch // handed out and not acknowledged
 	next := 1            // the row that has to come next
-	deadline := time.Now().Add(time.Duration(60+*canalRowCount/300) * time.Second)
-	for acked < *canalRowCount {
+	deadline := time.Now().Add(time.Duration(60+rows/300) * time.Second)
+	for acked < rows {
 		if time.Now().After(deadline) {
-			t.Fatalf("only %d of %d rows were acknowledged in time", acked, *canalRowCount)
+			t.Fatalf("only %d of %d rows were acknowledged in time", acked, rows)
 		}
 		b := c.do(fmt.Sprintf("keys %d 50", 1+random.IntN(6)))
 		for _, key := range b.Keys {
