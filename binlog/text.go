@@ -9,6 +9,8 @@ import (
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/mysql"
+
+	"canalgo/event"
 )
 
 // A Text is a statement as it stands in the log, whole. Those about accounts hold password hashes: a Text is for a destination, never for a
@@ -67,6 +69,20 @@ func ReadText(raw []byte) (Text, error) {
 func (t Text) Words() (first, second string) {
 	first, second, _ = leadingWords(t.SQL)
 	return first, second
+}
+
+// Table returns the table that is named behind the first two words of a statement about one, such as ALTER TABLE.
+func (t Text) Table() (event.TableName, bool) {
+	s := scanner{text: t.SQL, ansi: t.query.mode&modeANSIQuotes != 0, noEscapes: t.query.mode&modeNoBackslashEscapes != 0}
+	s.word()
+	if second := s.word(); !isKeyword(second) {
+		return event.TableName{}, false
+	}
+	name, ok := s.table()
+	if name.Schema == "" {
+		name.Schema = t.Schema
+	}
+	return name, ok
 }
 
 // Parse returns the statement as a tree; an error when the parser does not know its syntax.

@@ -54,9 +54,14 @@ func (m *Maker) statement(e *event.Event) (Entry, bool, error) {
 // valid makes text of what may have been written in another character set.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
-// understand says what a statement does. One that the parser does not know is a query that everybody gets.
+// byWords are the statements about one table that are told by their first word when the parser does not know their syntax: it has no spatial
+// types, for one.
+var byWords = map[string]int64{"CREATE": typeCreate, "ALTER": typeAlter, "TRUNCATE": typeTruncate}
+
+// understand says what a statement does. One that nobody knows is a query that everybody gets.
 func understand(text binlog.Text) meaning {
-	switch first, second := text.Words(); first {
+	first, second := text.Words()
+	switch first {
 	case "CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "INSERT", "REPLACE", "UPDATE", "DELETE", "LOAD", "WITH", "SET", "ANALYZE":
 		if second == "USER" || second == "ROLE" {
 			return meaning{what: typeQuery}
@@ -66,6 +71,10 @@ func understand(text binlog.Text) meaning {
 	}
 	tree, err := text.Parse()
 	if err != nil {
+		name, ok := text.Table()
+		if what := byWords[first]; ok && what != 0 && second == "TABLE" {
+			return meaning{what: what, name: name, tables: []event.TableName{name}}
+		}
 		return meaning{what: typeQuery}
 	}
 	named := func(n *ast.TableName) event.TableName {

@@ -140,7 +140,9 @@ func TestStatements(t *testing.T) {
 		{"shop", "CREATE VIEW v AS SELECT 1", 7, false, `8:"" 9:""`, nil},
 		{"shop", "FLUSH TABLES", 7, false, `8:"" 9:""`, nil},
 		{"shop", "SAVEPOINT `a`", 7, false, `8:"" 9:""`, nil},
-		{"shop", "CREATE TABLE what is this", 7, false, `8:"" 9:""`, nil},
+		{"shop", "CREATE SOMETHING new", 7, false, `8:"" 9:""`, nil},
+		{"shop", "CREATE TABLE IF NOT EXISTS `t` (g POINT SRID 4326)", 4, true, `8:"shop" 9:"t"`, []string{"shop.t"}},
+		{"shop", "ALTER TABLE crm.t ADD COLUMN g GEOMETRYCOLLECTION", 5, true, `8:"crm" 9:"t"`, []string{"crm.t"}},
 	} {
 		var asked []string
 		refuse := func(name event.TableName) bool { asked = append(asked, name.String()); return false }
