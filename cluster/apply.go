@@ -58,6 +58,8 @@ func (s State) apply(cmd Command) (State, error) {
 		return s.saveFanout(c)
 	case SetIndex:
 		return s.setIndex(c)
+	case NoteColumns:
+		return s.noteColumns(c)
 	case SetAside:
 		return s.setAside(c)
 	case Release:
@@ -339,6 +341,22 @@ func (s State) setIndex(c SetIndex) (State, error) {
 		return s, fmt.Errorf("set index of %s in epoch %d, now %d: %w", c.Duty, c.Epoch, duty.Assignment.Epoch, ErrStale)
 	}
 	duty.Index = c.UUID
+	s.Duties = with(s.Duties, c.Duty, duty)
+	return s, nil
+}
+
+func (s State) noteColumns(c NoteColumns) (State, error) {
+	duty, ok := s.Duties[c.Duty]
+	if !ok || c.Duty.Kind != Stream {
+		return s, fmt.Errorf("note columns of %s: %w", c.Duty, ErrUnknown)
+	}
+	if c.Epoch != 0 && c.Epoch != duty.Assignment.Epoch {
+		return s, fmt.Errorf("note columns of %s in epoch %d, now %d: %w", c.Duty, c.Epoch, duty.Assignment.Epoch, ErrStale)
+	}
+	duty.Columns = nil
+	if len(c.Columns) > 0 {
+		duty.Columns = c.Columns
+	}
 	s.Duties = with(s.Duties, c.Duty, duty)
 	return s, nil
 }

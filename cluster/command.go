@@ -112,6 +112,14 @@ type (
 		UUID  string
 	}
 
+	// NoteColumns keeps which columns a mapping knows of its tables, in place of what was kept; none forgets them. Refused when an Epoch
+	// is given that is not the stream duty's present assignment epoch.
+	NoteColumns struct {
+		Duty    DutyID
+		Epoch   Epoch   `json:",omitempty"` // 0 is not compared
+		Columns Columns `json:",omitempty"`
+	}
+
 	// SetAside adds documents to the quarantine; an entry for a document (duty, index and _id) that is there already
 	// replaces it and keeps its id. Refused as a whole when the duty of one entry is not a present stream, or when an
 	// Epoch is given that is not the present assignment epoch of each entry's duty.
@@ -175,6 +183,7 @@ func (SaveLoad) command()      {}
 func (PutFanout) command()     {}
 func (SaveFanout) command()    {}
 func (SetIndex) command()      {}
+func (NoteColumns) command()   {}
 func (SetAside) command()      {}
 func (Release) command()       {}
 func (SetNode) command()       {}

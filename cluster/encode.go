@@ -48,6 +48,7 @@ const (
 	typeRemoveClient  = 16
 	typePutFanout     = 17
 	typeSaveFanout    = 18
+	typeNoteColumns   = 19
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -105,6 +106,8 @@ func EncodeVersion(cmd Command, version uint8) ([]byte, error) {
 		kind = typePutFanout
 	case SaveFanout:
 		kind = typeSaveFanout
+	case NoteColumns:
+		kind = typeNoteColumns
 	default:
 		return nil, fmt.Errorf("encode command %T: %w", cmd, ErrInvalid)
 	}
@@ -174,6 +177,8 @@ func Decode(data []byte) (Command, error) {
 		return decode[PutFanout](payload)
 	case typeSaveFanout:
 		return decode[SaveFanout](payload)
+	case typeNoteColumns:
+		return decode[NoteColumns](payload)
 	}
 	return nil, fmt.Errorf("command of type %d: %w", header[1], ErrMalformed)
 }

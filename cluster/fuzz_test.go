@@ -26,6 +26,7 @@ func FuzzCommands(f *testing.F) {
 		cluster.Release{IDs: []uint64{1}}, setNode("n1", "n1@1", "h:1"), cluster.RemoveNode{Name: "n1", ServerID: "n1@1"},
 		cluster.PutFanout{Duty: orders, Epoch: 1, Fan: cluster.Fan{Element: "c", Columns: []string{"id"}, Links: [][]string{{"7"}}}, Version: 9},
 		cluster.SaveFanout{Duty: orders, Epoch: 1, ID: 1, At: 9, Key: []string{"5"}, Done: 4, End: true},
+		cluster.NoteColumns{Duty: orders, Epoch: 1, Columns: cluster.Columns{"s.t": {"a"}}},
 		cluster.NoteTables{Source: "shop", Epoch: 1, Definitions: []event.Definition{{From: event.NewVersion(1, 2), Table: event.Table{Name: event.TableName{Schema: "s", Name: "t"}}}}},
 		cluster.SetClient{ID: reader, Filter: "shop.*"}, cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{reader: at(1, 2, 3)}}, cluster.RemoveClient{ID: reader},
 	}

@@ -110,6 +110,10 @@ func (g generator) command(s cluster.State) cluster.Command {
 		}
 		return c
 	case 12:
+		if g.IntN(2) == 0 {
+			id := g.duty()
+			return cluster.NoteColumns{Duty: id, Epoch: g.epoch(s, id), Columns: pick(g, nil, cluster.Columns{"s.t": {"a"}}, cluster.Columns{"s.t": {"a", "b"}, "s.u": {"c"}})}
+		}
 		return cluster.Release{IDs: []uint64{g.Uint64N(s.NextQuarantine + 1), g.Uint64()}}
 	case 13, 14, 15:
 		return g.fanout(s)

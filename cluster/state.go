@@ -128,9 +128,14 @@ type Duty struct {
 	Load       *LoadState     `json:"load,omitempty"`    // loads only
 	Index      string         `json:"index,omitempty"`   // streams only: UUID of the destination's index, set at the mapping's first start
 	Fanouts    []Fanout       `json:"fanouts,omitempty"` // streams only: what is rendered beside the stream, the first one now
+	// Columns are what the mapping knows of its tables, of streams that do not take every new column: see NoteColumns.
+	Columns Columns `json:"columns,omitempty"`
 	// Config is the version of the configuration that last changed one of its sections.
 	Config uint64 `json:"config,omitempty"`
 }
+
+// Columns are the names of tables' columns, by schema.table.
+type Columns map[string][]string
 
 // Assignment says which node does a duty.
 type Assignment struct {

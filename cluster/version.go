@@ -26,7 +26,7 @@ func CommandVersion(cmd Command) uint8 {
 				return 2
 			}
 		}
-	case SetClient, SaveClients, RemoveClient, PutFanout, SaveFanout:
+	case SetClient, SaveClients, RemoveClient, PutFanout, SaveFanout, NoteColumns:
 		return 3
 	}
 	return 1

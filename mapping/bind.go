@@ -49,9 +49,12 @@ func (m *Mapping) Bind(t *event.Table) error {
 }
 
 // Columns returns the indexes of the columns that the mapping reads, ascending: the select list, the id and WHERE. The
-// others may be nil in the rows that are given to Map.
+// others may be nil in the rows that are given to Map. Columns that on_new_column stops at are an *event.StopError, as in Map.
 func (m *Mapping) Columns(t *event.Table) ([]int, error) {
 	b, err := m.binding(t)
+	if err == nil && m.rule == nil {
+		err = m.accept(t)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +78,7 @@ func (m *Mapping) binding(t *event.Table) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.meet(bound.fields)
 	m.bound.Store(bound)
 	return bound, nil
 }
@@ -186,6 +190,9 @@ func (b *binder) expand() ([]item, error) {
 			continue
 		}
 		for _, c := range b.table.Columns {
+			if b.m.leavesOut(b.table, c.Name) {
+				continue
+			}
 			name := c.Name
 			if strings.EqualFold(name, b.m.id) {
 				name = b.m.id

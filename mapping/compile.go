@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pingcap/tidb/pkg/parser"
@@ -48,6 +49,12 @@ type Mapping struct {
 	nulled   atomic.Uint64
 	clipped  atomic.Uint64
 	bodySize atomic.Int64 // mean size of a body, to allocate the right amount
+
+	fresh    newColumns
+	accepted atomic.Pointer[event.Table] // the definition that was accepted last
+	metLock  sync.Mutex
+	met      []Field // of all definitions
+	meetings atomic.Uint64
 }
 
 // An item is one entry of the select list.
@@ -96,6 +103,9 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 			return nil, err
 		}
 		m.use(rule)
+		if err := m.chooseNew(cfg.OnNewColumn); err != nil {
+			return nil, err
+		}
 		return m, nil
 	}
 	stmt, err := m.parse()
@@ -120,6 +130,9 @@ func Compile(name string, cfg Config, defaultSchema string) (*Mapping, error) {
 		if m.etl, err = compileEtl(cfg.EtlCondition, m.called); err != nil {
 			return nil, &configError{mapping: name, err: fmt.Errorf("etlCondition: %w", err)}
 		}
+	}
+	if err := m.chooseNew(cfg.OnNewColumn); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
@@ -157,7 +170,7 @@ func (m *Mapping) use(r *Rule) {
 // does so now; the mapping is then bound to a Result.
 func (m *Mapping) Render(err error) bool {
 	var undecided *undecidedError
-	if !errors.As(err, &undecided) || m.spare == nil {
+	if !errors.As(err, &undecided) || m.spare == nil || m.fresh.choice == ignoreNew && m.takesAll() {
 		return false
 	}
 	m.use(m.spare)

@@ -29,6 +29,8 @@ type Config struct {
 	EtlCondition string `toml:"etlCondition,omitempty" json:"etlCondition,omitempty"`
 	// CommitBatch is how many rows a load reads and writes at once; 0 leaves it to the load.
 	CommitBatch int `toml:"commitBatch,omitempty" json:"commitBatch,omitempty"`
+	// OnNewColumn says what becomes of a column that a table gets later: "ignore", "add", "pause"; "" leaves it to the SQL.
+	OnNewColumn string `toml:"on_new_column,omitempty" json:"on_new_column,omitempty"`
 	// Quarantine is how many documents may be set aside before the mapping stops; 0 stands for defaultQuarantine.
 	Quarantine int `toml:"quarantine,omitempty" json:"quarantine,omitempty"`
 }
@@ -86,6 +88,9 @@ func (c Config) Validate() []error {
 		if name == "" {
 			errs = append(errs, fmt.Errorf("skips[%d]: empty name", i))
 		}
+	}
+	if c.OnNewColumn != "" && !slices.Contains(newColumnChoices, c.OnNewColumn) {
+		errs = append(errs, fmt.Errorf("on_new_column: want one of %s, got %q", strings.Join(newColumnChoices, ", "), c.OnNewColumn))
 	}
 	return slices.Concat(errs, c.validateFields(), c.validateObjFields(), c.validateRelations(), c.validateParts())
 }

@@ -30,6 +30,9 @@ func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 			continue
 		}
 		b, err := m.binding(r.Table)
+		if err == nil && m.rule == nil {
+			err = m.accept(r.Table)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -78,7 +78,7 @@ func (r *Rule) Touch(row *event.Row, t *Touched) (clear bool, err error) {
 		}
 		b, err := r.bound(e, row.Table)
 		if err == nil {
-			err = errors.Join(r.mapping.known(row, b.columns, b.what), r.mapping.known(row, b.parent.columns(), givesParent))
+			err = errors.Join(r.mapping.accept(row.Table), r.mapping.known(row, b.columns, b.what), r.mapping.known(row, b.parent.columns(), givesParent))
 		}
 		if err != nil {
 			return false, err

@@ -22,7 +22,7 @@ func (n *Node) View() cluster.View {
 	return v
 }
 
-// SetPaused pauses or resumes "source/NAME", "sink/NAME" or "mapping/NAME".
+// SetPaused pauses or resumes "source/NAME", "sink/NAME" or "mapping/NAME". A mapping that stopped at new columns goes on, too.
 func (n *Node) SetPaused(ctx context.Context, what string, paused bool) error {
 	v := n.View()
 	kind, name, _ := strings.Cut(what, "/")
@@ -46,6 +46,11 @@ func (n *Node) SetPaused(ctx context.Context, what string, paused bool) error {
 	}
 	if err := n.propose(ctx, cluster.SetPaused{What: what, Paused: paused}); err != nil {
 		return err
+	}
+	if kind == "mapping" && !paused {
+		if err := n.acceptColumns(ctx, name); err != nil {
+			return err
+		}
 	}
 	n.kickSources()
 	return nil

@@ -159,6 +159,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
+	know(m, v.Duties[streamOf(r.id)].Columns)
 	table, anchor, err := lookup.Define(ctx, source, m)
 	if err != nil {
 		return nil, 0, fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
@@ -176,7 +177,7 @@ func (n *Node) reader(ctx context.Context, r *dutyRun, v cluster.View) (*snapsho
 	if err != nil {
 		return nil, 0, err
 	}
-	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Anchor: anchor, Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Own: m.Own(), Begin: n.begin,
+	return &snapshot.Reader{Selector: source, Table: table, Columns: columns, Rule: m.Rule(), Anchor: anchor, Part: snapshot.Part{Called: m.Called()}, Rows: m.LoadRows(), Mapper: m, Sink: out, Own: m.Own(), Begin: n.prepared(ctx, out, m, r.log),
 		Boundary: func() (event.Position, error) {
 			b, err := n.boundary(ctx, r.id.Source, epoch)
 			return b.End, err

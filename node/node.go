@@ -140,6 +140,13 @@ type Mapping interface {
 	Columns(*event.Table) ([]int, error)
 	// IndexBody returns the body with which an index for its documents is created.
 	IndexBody(*event.Table) (json.RawMessage, error)
+	// RemembersColumns reports whether the mapping is to be told by Know, before it is used, which columns of its tables are not new.
+	RemembersColumns() bool
+	Know(map[event.TableName][]string)
+	// Met rises with the fields that documents have, which Fields returns; ExtendsIndex reports whether the index is to get them.
+	Met() uint64
+	Fields() ([]mapping.Field, uint64)
+	ExtendsIndex() bool
 	// Nulled and Clipped count values that are null in the document, or were cut, and are not so in the row.
 	Nulled() uint64
 	Clipped() uint64

@@ -261,6 +261,11 @@ func (rule) Bind(*event.Table) error                         { return nil }
 func (rule) Render(error) bool                               { return false }
 func (rule) Columns(*event.Table) ([]int, error)             { return []int{0}, nil }
 func (rule) IndexBody(*event.Table) (json.RawMessage, error) { return json.RawMessage(`{}`), nil }
+func (rule) RemembersColumns() bool                          { return false }
+func (rule) Know(map[event.TableName][]string)               {}
+func (rule) Met() uint64                                     { return 0 }
+func (rule) Fields() ([]mapping.Field, uint64)               { return nil, 0 }
+func (rule) ExtendsIndex() bool                              { return false }
 func (rule) Nulled() uint64                                  { return 0 }
 func (rule) Clipped() uint64                                 { return 0 }
 func (r rule) MaxQuarantine() int                            { return cmp.Or(r.aside, 4) }

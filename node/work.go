@@ -228,6 +228,9 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	}
 	defer feed.Close()
 	//failpoint feed.after_open
+	if err := n.rememberColumns(ctx, r, source, m); err != nil {
+		return err
+	}
 	table, anchor, err := lookup.Define(ctx, source, m)
 	if err != nil {
 		return fmt.Errorf("mapping %s: %w", r.id.Mapping, err)
@@ -238,7 +241,7 @@ func (n *Node) streamFrom(ctx context.Context, r *dutyRun, v cluster.View) error
 	}
 	server := v.Sources[r.id.Source].ServerUUID
 	parts := sink.Parts{Feed: feed, Decoder: n.parts.Decoder(), Sink: out, Keeper: n.keeper(r, m), Own: m.Own(),
-		Gate: n.gate(r.id.Mapping), Begin: n.begin, Log: r.log}
+		Gate: n.gate(r.id.Mapping), Begin: n.prepared(ctx, out, m, r.log), Log: r.log}
 	if m.Rule() != nil {
 		renderer := lookup.New(m.Rule(), anchor, beside{n, r}, func(ctx context.Context) (lookup.Session, error) { return source.Session(ctx, server) })
 		defer renderer.Close()

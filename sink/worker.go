@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,13 +116,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		if w.Mapper == nil {
 			follow = func(ctx context.Context) error { return w.followRendered(ctx) }
 		}
-		if err := follow(ctx); err != nil {
+		err := follow(ctx)
+		if stop := (*event.StopError)(nil); err != nil && !errors.As(err, &stop) {
 			return err
 		}
-		if err := w.queue.drain(ctx); err != nil {
-			return err
+		// What came before a place at which nobody can go on without a person is written, too.
+		if unfinished := w.queue.drain(ctx); unfinished != nil {
+			return cmp.Or(err, unfinished)
 		}
-		return w.queue.settled(ctx)
+		return cmp.Or(err, w.queue.settled(ctx))
 	})
 	for range w.senders {
 		g.Go(func() error { return unlessStopped(sending, ctx, w.send(sending)) })

@@ -509,3 +509,32 @@ func TestQuarantineHearsOfWhatWasWritten(t *testing.T) {
 		}
 	})
 }
+
+// stopping is a mapper that needs a person at a batch.
+type stopping struct {
+	script
+	at uint64
+}
+
+func (s stopping) Map(rows []event.Row) ([]mapping.Change, error) {
+	if uint64(rows[0].Version) == s.at {
+		return nil, &event.StopError{Reason: "nobody can go on"}
+	}
+	return s.script.Map(rows)
+}
+
+// What came before a place at which the worker stops is written and acknowledged.
+func TestWritesUpToAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := script{1: {write("a")}, 2: {write("b")}, 3: {write("c")}, 4: {write("d")}}
+		b := newBench(t, all, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 100, InFlight: 2, Linger: time.Minute})
+		b.worker.Mapper = stopping{all, 3}
+		var stop *event.StopError
+		if err := b.worker.Run(t.Context()); !errors.As(err, &stop) {
+			t.Errorf("ended by %v", err)
+		}
+		if got := b.feed.lastAck(); got != 2 || b.dest.written["b"] != 2 || b.dest.written["c"] != 0 {
+			t.Errorf("acknowledged %d, written %v", got, b.dest.written)
+		}
+	})
+}
