@@ -198,7 +198,11 @@ func (c *checker) settings() {
 		c.warn("binlog_row_metadata", "is "+i.RowMetadata+": rows come without the names of their columns; the definitions of mapped tables are kept beside them, and a change of one that cannot be followed needs a load",
 			c.set("binlog_row_metadata", "'FULL'"))
 	}
-	c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
+	if strings.EqualFold(i.RowValueOptions, "PARTIAL_JSON") && strings.EqualFold(i.RowImage, "FULL") {
+		c.ok("binlog_row_value_options", "PARTIAL_JSON: changes of JSON documents are made to the documents that rows had before")
+	} else {
+		c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
+	}
 	if i.MariaDB {
 		c.ok("GTIDs", "every transaction has one")
 	} else if i.GTIDs() {

@@ -114,7 +114,7 @@ func (d *Decoder) event(e *event.Event) error {
 		return stopf("", "%s: no format description came before it", describeEvent(e))
 	case e.Kind == event.TableMap && h.kind == typeTableMap:
 		return d.tableMap(e, raw)
-	case e.Kind == event.Rows && h.kind == typePartialUpdateRows:
+	case e.Kind == event.Rows && h.kind == typePartialUpdateRows && d.literal: // no document of the log is the new one
 		return stopf("SET PERSIST binlog_row_value_options = ''", "%s holds parts of JSON documents instead of whole ones", describeEvent(e))
 	case e.Kind == event.Rows && isRows(h.kind):
 		d.source = e
@@ -225,7 +225,7 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 		row.Op = event.Insert
 	case replication.EnumRowsEventTypeDelete:
 		row.Op = event.Delete
-	default:
+	default: // an update, of parts of JSON documents too
 		row.Op = event.Update
 	}
 	switch readHeader(d.source.Raw).kind {
@@ -242,15 +242,22 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	if row.Op == event.Update {
 		after = columnsIn(e.ColumnBitmap2, len(l.columns))
 	}
+	if readHeader(d.source.Raw).kind == typePartialUpdateRows {
+		r.parts = newJSONParts(row.Partial)
+	}
 	for r.pos < len(data) {
 		if row.Op != event.Insert {
+			r.parts.beforeImage()
 			if row.Before, err = r.image(before, nil); err != nil {
 				return err
 			}
 		}
 		if row.Op != event.Delete {
-			if row.After, err = r.image(after, row.Before); err != nil {
+			if err := r.parts.afterImage(r); err != nil {
 				return err
+			}
+			if row.After, err = r.image(after, row.Before); err != nil {
+				return d.partial(err)
 			}
 		}
 		d.rows = append(d.rows, row)
@@ -264,6 +271,16 @@ func columnsIn(bitmap []byte, n int) []byte {
 		return nil
 	}
 	return bitmap
+}
+
+// partial says what to do about parts of a JSON document that cannot be put together; another error is returned.
+func (d *Decoder) partial(err error) error {
+	if !errors.Is(err, errJSONDiff) {
+		return err
+	}
+	d.err = stopf("load the table again behind it; SET PERSIST binlog_row_value_options = '' writes whole documents, once sessions have reconnected",
+		"%s: %v", describeEvent(d.source), err)
+	return nil
 }
 
 // full reports whether the first n bits are set.

@@ -87,14 +87,8 @@ func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, 
 		return dst, errJSON
 	}
 	switch kind {
-	case jsonSmallObject:
-		return p.container(dst, b, 2, true, depth)
-	case jsonLargeObject:
-		return p.container(dst, b, 4, true, depth)
-	case jsonSmallArray:
-		return p.container(dst, b, 2, false, depth)
-	case jsonLargeArray:
-		return p.container(dst, b, 4, false, depth)
+	case jsonSmallObject, jsonLargeObject, jsonSmallArray, jsonLargeArray:
+		return p.container(dst, kind, b, depth)
 	case jsonLiteral:
 		if b[0] > 2 {
 			return dst, errJSON
@@ -130,59 +124,98 @@ func (p jsonPrinter) value(dst []byte, kind byte, b []byte, depth int) ([]byte, 
 	return dst, fmt.Errorf("%w: type %d", errJSON, kind)
 }
 
-// container appends an object or array; every offset counts from its beginning:
-//
-//	count | bytes | for each key: offset, length:u16 | for each value: type:u8, offset or the value itself | keys | values
-func (p jsonPrinter) container(dst, b []byte, width int, object bool, depth int) ([]byte, error) {
-	if len(b) < 2*width {
-		return dst, errJSON
+// container appends an object or array.
+func (p jsonPrinter) container(dst []byte, kind byte, b []byte, depth int) ([]byte, error) {
+	c, err := openJSON(kind, b)
+	if err != nil {
+		return dst, err
 	}
-	count, size := int(little(b[:width])), int(little(b[width:2*width]))
-	keys := 2 * width
-	values := keys
-	if object {
-		values += count * (width + 2)
-	}
-	if size > len(b) || values+count*(1+width) > size {
-		return dst, errJSON
-	}
-	b = b[:size]
 	opening, closing := byte('['), byte(']')
-	if object {
+	if c.object {
 		opening, closing = '{', '}'
 	}
 	dst = append(dst, opening)
-	for i := range count {
+	for i := range c.count {
 		if len(dst) > p.limit {
 			return dst, fmt.Errorf("%w: its text would be larger than %d bytes", errJSON, p.limit)
 		}
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		if object {
-			entry := b[keys+i*(width+2):]
-			offset, length := int(little(entry[:width])), int(binary.LittleEndian.Uint16(entry[width:]))
-			if offset+length > size {
-				return dst, errJSON
+		if c.object {
+			key, err := c.key(i)
+			if err != nil {
+				return dst, err
 			}
-			dst = append(p.Quoted(dst, b[offset:offset+length]), ": "...)
+			dst = append(p.Quoted(dst, key), ": "...)
 		}
-		entry := b[values+i*(1+width):][:1+width]
-		kind, value := entry[0], entry[1:]
-		inlined := kind == jsonLiteral || kind == jsonInt16 || kind == jsonUint16 || width == 4 && (kind == jsonInt32 || kind == jsonUint32)
-		if !inlined {
-			offset := int(little(value))
-			if offset > size {
-				return dst, errJSON
-			}
-			value = b[offset:]
+		kind, value, err := c.value(i)
+		if err != nil {
+			return dst, err
 		}
-		var err error
 		if dst, err = p.value(dst, kind, value, depth+1); err != nil {
 			return dst, err
 		}
 	}
 	return append(dst, closing), nil
+}
+
+// A jsonContainer is a stored object or array; every offset counts from its beginning:
+//
+//	count | bytes | for each key: offset, length:u16 | for each value: type:u8, offset or the value itself | keys | values
+type jsonContainer struct {
+	b      []byte
+	object bool
+	width  int // of counts and offsets
+	count  int
+}
+
+func openJSON(kind byte, b []byte) (jsonContainer, error) {
+	c := jsonContainer{object: kind == jsonSmallObject || kind == jsonLargeObject, width: 2}
+	if kind == jsonLargeObject || kind == jsonLargeArray {
+		c.width = 4
+	}
+	if len(b) < 2*c.width {
+		return c, errJSON
+	}
+	size := int(little(b[c.width : 2*c.width]))
+	c.count = int(little(b[:c.width]))
+	if size > len(b) || c.values()+c.count*(1+c.width) > size {
+		return c, errJSON
+	}
+	c.b = b[:size]
+	return c, nil
+}
+
+// values is where the entries of values begin.
+func (c jsonContainer) values() int {
+	if c.object {
+		return 2*c.width + c.count*(c.width+2)
+	}
+	return 2 * c.width
+}
+
+func (c jsonContainer) key(i int) ([]byte, error) {
+	entry := c.b[2*c.width+i*(c.width+2):]
+	offset, length := int(little(entry[:c.width])), int(binary.LittleEndian.Uint16(entry[c.width:]))
+	if offset+length > len(c.b) {
+		return nil, errJSON
+	}
+	return c.b[offset : offset+length], nil
+}
+
+// value returns the type of a value, and bytes that begin with it.
+func (c jsonContainer) value(i int) (kind byte, value []byte, err error) {
+	entry := c.b[c.values()+i*(1+c.width):][:1+c.width]
+	kind, value = entry[0], entry[1:]
+	if kind == jsonLiteral || kind == jsonInt16 || kind == jsonUint16 || c.width == 4 && (kind == jsonInt32 || kind == jsonUint32) {
+		return kind, value, nil // it stands in the entry
+	}
+	offset := int(little(value))
+	if offset > len(c.b) {
+		return 0, nil, errJSON
+	}
+	return kind, c.b[offset:], nil
 }
 
 // variable reads bytes whose length stands before them, 7 bits in each byte, the lowest first.

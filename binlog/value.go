@@ -15,6 +15,7 @@ type rowReader struct {
 	data   []byte
 	pos    int
 	layout *layout
+	parts  *jsonParts // of an event whose JSON documents may come as changes; else nil
 	// Memory that rows and printed values are cut from, to allocate less often.
 	values []any
 	texts  []byte
@@ -30,7 +31,7 @@ const (
 
 // begin goes on with another rows event. Nothing may be read behind its end, whatever the memory there holds.
 func (r *rowReader) begin(l *layout, data []byte, pos int) {
-	r.layout, r.data, r.pos = l, slices.Clip(data), pos
+	r.layout, r.data, r.pos, r.parts = l, slices.Clip(data), pos, nil
 }
 
 // image reads one row: a bit for each column, set for NULL, and the values of the others. Of columns that are not present there is
@@ -153,7 +154,7 @@ func (r *rowReader) value(c *columnLayout) (any, error) {
 	case storeNumber:
 		return little(r.take(c.size)), nil
 	case storeJSON:
-		return jsonDocument(r.text(c.size))
+		return r.parts.document(c, r.text(c.size))
 	}
 	return nil, fmt.Errorf("is stored in a way that is not known (%d)", c.store)
 }

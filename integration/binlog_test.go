@@ -509,7 +509,6 @@ func TestBinlogStops(t *testing.T) {
 		want       []string
 	}{
 		{"metadata", []string{"SET GLOBAL binlog_row_metadata = MINIMAL", "INSERT INTO stop.t VALUES (2, 'n', '{}')", "SET GLOBAL binlog_row_metadata = FULL"}, []string{"stop.t", "binlog_row_metadata = FULL"}},
-		{"partial JSON", []string{"SET SESSION binlog_row_value_options = PARTIAL_JSON", "UPDATE stop.t SET j = JSON_SET(j, '$.a', 2) WHERE id = 1"}, []string{"stop.t", "parts of JSON", "binlog_row_value_options"}},
 		{"statement", []string{"SET SESSION binlog_format = STATEMENT", "INSERT INTO stop.t VALUES (3, 'text', '{}')"}, []string{"stop.t", "insert into stop.t values (3", "binlog_format = row"}},
 		{"partition", []string{"ALTER TABLE stop.parts TRUNCATE PARTITION p0"}, []string{"stop.parts", "TRUNCATE PARTITION"}},
 	} {

@@ -78,6 +78,154 @@ func loggedJSON(t *testing.T, db *component.MySQL) {
 	}
 }
 
+// TestPartialJSON changes random documents at random paths under binlog_row_value_options=PARTIAL_JSON, which has the log hold the changes
+// instead of the documents, and wants of each update the documents that a copy of the row, written behind it as a whole, has.
+func TestPartialJSON(t *testing.T) {
+	db := ownServer(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	const documents, updates = 60, 600
+	s := newSource(t, db, nil)
+	exec(t, db, "CREATE DATABASE parts", "CREATE TABLE parts.t (id INT PRIMARY KEY, a JSON, n INT NOT NULL DEFAULT 0, b JSON, text TEXT, c JSON NOT NULL)",
+		"CREATE TABLE parts.copy (turn INT PRIMARY KEY, id INT, a JSON, b JSON, c JSON)")
+	c, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	do := func(statement string) {
+		t.Helper()
+		if _, err := c.Execute(statement); err != nil {
+			t.Fatalf("%v: %.500s", err, statement)
+		}
+	}
+	do("SET SESSION sql_mode = '', time_zone = '+05:30', binlog_row_value_options = PARTIAL_JSON")
+	for id := range documents {
+		do(fmt.Sprintf("INSERT INTO parts.t (id, a, b, text, c) VALUES (%d, %s, %s, 'x', %s)", id, nestedJSON(r, 0), []string{"NULL", nestedJSON(r, 0)}[min(id%9, 1)], nestedJSON(r, 0)))
+	}
+	from := resolve(t, s, "current")
+	for turn := range updates {
+		do("SET SESSION binlog_transaction_compression = " + []string{"OFF", "ON"}[turn/100%2])
+		var sets []string
+		for _, column := range []string{"a", "b", "c"} {
+			if r.IntN(2) == 0 {
+				sets = append(sets, column+" = "+changeOfJSON(r, column))
+			}
+		}
+		first := r.IntN(documents)
+		// Some rows at once, of which each comes with its own changes.
+		where := fmt.Sprintf(" WHERE id BETWEEN %d AND %d", first, first+r.IntN(2)*r.IntN(4))
+		do("BEGIN")
+		do("UPDATE parts.t SET " + strings.Join(append(sets, "n = n + 1"), ", ") + where)
+		do(fmt.Sprintf("INSERT INTO parts.copy SELECT %d + id, id, a, b, c FROM parts.t", turn*10-first) + where)
+		do("COMMIT")
+	}
+	batches := read(t, s, from, resolve(t, s, "current"), inSchema("parts"))
+	partial := 0
+	for _, b := range batches {
+		for _, e := range b.Events {
+			const partialUpdate = 39
+			if e.Kind == event.Rows && e.Raw[4] == partialUpdate {
+				partial++
+			}
+		}
+	}
+	latest := map[any][]any{}
+	rows, wrong := 0, 0
+	for _, row := range decode(t, batches) {
+		if row.Table.Name.Name == "t" {
+			if was := latest[row.After[0]]; was != nil && fmt.Sprint(row.Before) != fmt.Sprint(was) {
+				t.Errorf("row %v was %v, before the next change it is %v", row.After[0], was, row.Before)
+			}
+			latest[row.After[0]] = row.After
+			continue
+		}
+		rows++
+		got := latest[row.After[1]]
+		for i, column := range map[int]int{2: 1, 3: 3, 4: 5} { // of the copy, of the table
+			if got[column] != row.After[i] && wrong < 10 {
+				wrong++
+				t.Errorf("turn %v, row %v, column %d:\n%s\nthe row has\n%s", row.After[0], row.After[1], i, clipped(got[column]), clipped(row.After[i]))
+			}
+		}
+	}
+	// Without the document before, nobody but the source can tell the new one.
+	from = resolve(t, s, "current")
+	do("SET SESSION binlog_row_image = MINIMAL, binlog_transaction_compression = OFF")
+	do(`UPDATE parts.t SET a = CAST('{"k": 1, "long": "so that the change is shorter than the document"}' AS JSON) WHERE id = 1`)
+	do("UPDATE parts.t SET a = JSON_SET(a, '$.k', 2) WHERE id = 1")
+	lacking := decode(t, read(t, s, from, resolve(t, s, "current"), inSchema("parts")))
+	if len(lacking) != 2 || !lacking[1].Partial || lacking[1].After[1] != event.Absent {
+		t.Errorf("changes of a document that the log does not have: %+v", lacking)
+	}
+	if partial < updates/3 || rows < updates {
+		t.Errorf("%d events with changes of documents, %d rows: the test says nothing", partial, rows)
+	}
+	t.Logf("%d rows, %d events with changes of documents", rows, partial)
+}
+
+// nestedJSON returns an SQL expression of a document whose paths are likely to be met by changeOfJSON.
+func nestedJSON(r *rand.Rand, depth int) string {
+	if depth > 3 || depth > 0 && r.IntN(3) == 0 {
+		return randomJSON(r, 4)
+	}
+	var parts []string
+	object := r.IntN(3) > 0
+	for i := range 1 + r.IntN(5) {
+		value := nestedJSON(r, depth+1)
+		if object {
+			value = "'" + jsonNames[(i+r.IntN(3))%len(jsonNames)][0] + "', " + value
+		}
+		parts = append(parts, value)
+	}
+	if r.IntN(8) == 0 { // room for changes in place, and the large format
+		parts = append(parts, map[bool]string{true: "'filler', ", false: ""}[object]+fmt.Sprintf("REPEAT('x', %d)", []int{50, 500, 70000}[r.IntN(3)]))
+	}
+	return map[bool]string{true: "JSON_OBJECT(", false: "JSON_ARRAY("}[object] + strings.Join(parts, ", ") + ")"
+}
+
+// jsonNames are names of members as they stand in an SQL text, plainly and quoted in a path.
+var jsonNames = [][2]string{{"a", "a"}, {"b", "b"}, {"key", "key"}, {"ä", "ä"}, {"two words", "two words"}, {`qu"ote`, `qu\\"ote`}, {"0", "0"},
+	{"longer name", "longer name"}, {"", ""}, {`back\\slash`, `back\\\\slash`}, {"$", "$"}}
+
+// changeOfJSON returns an SQL expression of a column's document with changes at random paths.
+func changeOfJSON(r *rand.Rand, column string) string {
+	path := func() string {
+		var b strings.Builder
+		b.WriteString("'$")
+		for range 1 + r.IntN(3) {
+			if r.IntN(3) > 0 {
+				b.WriteString(`."` + jsonNames[r.IntN(len(jsonNames))][1] + `"`)
+				continue
+			}
+			b.WriteString([]string{"[0]", "[1]", "[2]", "[7]", "[last]", "[last-1]"}[r.IntN(6)])
+		}
+		return b.String() + "'"
+	}
+	expression := column
+	for range 1 + r.IntN(3) {
+		switch kind := r.IntN(5); kind {
+		case 0, 1:
+			expression = "JSON_REMOVE(" + expression + ", " + path() + ")"
+		default:
+			var pairs []string
+			for range 1 + r.IntN(2) {
+				value := randomJSON(r, 4)
+				switch r.IntN(6) {
+				case 0:
+					value = nestedJSON(r, 2)
+				case 1:
+					value = fmt.Sprintf("REPEAT('y', %d)", r.IntN(300))
+				}
+				pairs = append(pairs, path()+", "+value)
+			}
+			expression = []string{"JSON_SET(", "JSON_SET(", "JSON_REPLACE("}[kind-2] + expression + ", " + strings.Join(pairs, ", ") + ")"
+		}
+	}
+	return expression
+}
+
 // randomJSON returns an SQL expression of a JSON value.
 func randomJSON(r *rand.Rand, depth int) string {
 	if kind := r.IntN(4); depth == 0 || depth < 4 && kind < 2 {
