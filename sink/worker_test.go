@@ -120,6 +120,9 @@ func (d *destination) Write(ctx context.Context, changes []mapping.Change) error
 	for _, c := range changes {
 		delete(d.inFlight, c.ID)
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if d.answer != nil {
 		if err := d.answer(changes); err != nil {
 			return err
@@ -526,8 +529,8 @@ func (s stopping) Map(rows []event.Row) ([]mapping.Change, error) {
 // What came before a place at which the worker stops is written and acknowledged.
 func TestWritesUpToAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := script{1: {write("a")}, 2: {write("b")}, 3: {write("c")}, 4: {write("d")}}
-		b := newBench(t, all, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 100, InFlight: 2, Linger: time.Minute})
+		all := script{1: {write("x"), write("y")}, 2: {write("b")}, 3: {write("c")}, 4: {write("d")}}
+		b := newBench(t, all, sink.Limits{BulkBytes: 1 << 20, BulkDocs: 2, InFlight: 2, Linger: time.Minute})
 		b.worker.Mapper = stopping{all, 3}
 		var stop *event.StopError
 		if err := b.worker.Run(t.Context()); !errors.As(err, &stop) {
