@@ -39,7 +39,7 @@ const fixtureFolder = "fixtures"
 // indices gives the same bytes; and, where no option says otherwise, that each document is the row that MySQL gives.
 func TestFixtures(t *testing.T) {
 	r := newServers(t, "fixtures", oracle.WorkloadConfig{}, "127.0.0.1:0")
-	fixtures := readFixtures(t)
+	fixtures := readFixtures(t, fixtureFolder)
 	stream, again := r.destination(), r.destination()
 	for _, f := range fixtures {
 		r.must(r.db.Exec("DROP DATABASE IF EXISTS "+f.name, "CREATE DATABASE "+f.name))
@@ -63,9 +63,9 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-func readFixtures(t *testing.T) []fixture {
+func readFixtures(t *testing.T, folder string) []fixture {
 	t.Helper()
-	folders, err := filepath.Glob(filepath.Join(fixtureFolder, "*", "mapping.toml"))
+	folders, err := filepath.Glob(filepath.Join(folder, "*", "mapping.toml"))
 	if err != nil || len(folders) == 0 {
 		t.Fatalf("no fixtures: %v", err)
 	}
@@ -108,6 +108,14 @@ func (f fixture) sections(suffix string) string {
 // what was set aside.
 func (r *rig) play(name, sections string, change func()) (aside []cluster.Quarantined) {
 	r.t.Helper()
+	r.begin(name, sections)
+	change()
+	return r.end()
+}
+
+// begin runs a canalgo of these sections and waits until it has loaded what there is.
+func (r *rig) begin(name, sections string) {
+	r.t.Helper()
 	node, err := harness.New(filepath.Join(r.t.TempDir(), name), sections)
 	r.must(err)
 	r.node, r.on = node, node
@@ -129,10 +137,14 @@ func (r *rig) play(name, sections string, change func()) (aside []cluster.Quaran
 		return true
 	}
 	r.awaitReport("the loads", loaded)
-	change()
+}
+
+// end waits until all is written, ends canalgo and returns what was set aside.
+func (r *rig) end() (aside []cluster.Quarantined) {
+	r.t.Helper()
 	r.quiet()
 	r.must(json.Unmarshal([]byte(r.command(0, "quarantine", "ls", "-json")), &aside))
-	r.must(node.Kill())
+	r.must(r.node.Kill())
 	return aside
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"canalgo/integration/component"
 	"canalgo/integration/oracle"
 	"canalgo/status"
 )
@@ -180,4 +181,41 @@ func (x *newColumns) has(index string, id int, want bool) error {
 		err = errors.New("document " + fmt.Sprint(id) + " of " + index + ": not as it should be")
 	}
 	return err
+}
+
+// TestARenamedColumn: a mapping that names a column which the table calls otherwise from then on stops there by name, and writes no null. What
+// came before is written, other mappings go on, and so does this one when it says the new name.
+func TestARenamedColumn(t *testing.T) {
+	r := newRig(t, "renamedcolumn", oracle.WorkloadConfig{}, "")
+	r.must(r.db.Exec("USE renamedcolumn", "CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT)"))
+	other := "renamedcolumn_other"
+	t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), other)) })
+	file := func(column string) string {
+		return r.endpoints() + r.mapping(r.name, "", "select id as _id, "+column+" as a from t") + r.mapping(other, "", "select id as _id, b from t")
+	}
+	r.must(r.node.Configure(file("a")))
+	r.start()
+	r.must(r.db.Exec("USE renamedcolumn", "INSERT INTO t VALUES (1, 10, 100)", "ALTER TABLE t RENAME COLUMN a TO renamed", "INSERT INTO t VALUES (2, 20, 200)"))
+	report := r.awaitReport("the mapping's stop", func(report status.Report) bool {
+		d, ok := report.Duty("shop/" + r.name)
+		return ok && d.Stage == status.Stopped
+	})
+	if d, _ := report.Duty("shop/" + r.name); !strings.Contains(d.LastError, `column "a" is not in renamedcolumn.t`) || !strings.Contains(d.LastError, "renamed") {
+		t.Errorf("stopped by %q", d.LastError)
+	}
+	r.document("1", func(doc component.Document, found bool) bool { return found && string(doc.Source) == `{"a":10}` })
+	r.await("the other mapping", func() error {
+		_, found, err := r.es.Get(context.Background(), other, "2")
+		if err == nil && !found {
+			err = errors.New("not there")
+		}
+		return err
+	})
+	if _, found, err := r.es.Get(t.Context(), r.name, "2"); found || err != nil {
+		t.Errorf("the row behind the change is written: %v, %v", found, err)
+	}
+	r.must(os.WriteFile(r.node.Config(), []byte(file("renamed")), 0o600))
+	r.command(0, "apply", r.node.Config())
+	r.document("2", func(doc component.Document, found bool) bool { return found && string(doc.Source) == `{"a":20}` })
+	r.quiet()
 }

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20), c VARCHAR(20));
+INSERT INTO t VALUES (1, 10, 'b1', 'c1'), (2, 20, 'b2', 'c2');

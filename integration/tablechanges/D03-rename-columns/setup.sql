@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(20), b VARCHAR(20), c INT);
+INSERT INTO t VALUES (1, 'a1', 'b1', 1), (2, 'a2', 'b2', 2);

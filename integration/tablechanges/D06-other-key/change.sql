@@ -1,0 +1,6 @@
+UPDATE t SET a = 11 WHERE id = 1;
+ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (code, id);
+UPDATE t SET a = 12 WHERE code = 'x';
+INSERT INTO t VALUES (3, 'z', 30);
+UPDATE t SET id = 4 WHERE code = 'y';
+DELETE FROM t WHERE code = 'z';

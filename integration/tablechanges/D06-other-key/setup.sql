@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT NOT NULL, code VARCHAR(10) NOT NULL, a INT, PRIMARY KEY (id));
+INSERT INTO t VALUES (1, 'x', 10), (2, 'y', 20);

@@ -1,0 +1,6 @@
+INSERT INTO t VALUES (1, 1, 11) ON DUPLICATE KEY UPDATE a = 12;
+REPLACE INTO t VALUES (4, 2, 21);
+INSERT IGNORE INTO t VALUES (3, 9, 99), (5, 5, 50);
+UPDATE t JOIN v ON v.id = t.id SET t.a = v.a, v.a = 0;
+DELETE t FROM t JOIN v ON v.id = t.id WHERE t.id = 3;
+REPLACE INTO t VALUES (5, 5, 51);

@@ -1,0 +1,12 @@
+UPDATE t SET id = id + 1 ORDER BY id DESC;
+BEGIN;
+UPDATE t SET id = 0 WHERE id = 2;
+UPDATE t SET id = 2 WHERE id = 3;
+UPDATE t SET id = 3 WHERE id = 0;
+COMMIT;
+BEGIN;
+DELETE FROM t WHERE id = 4;
+UPDATE t SET id = 4 WHERE id = 2;
+DELETE FROM t WHERE id = 3;
+INSERT INTO t VALUES (3, 'again');
+COMMIT;

@@ -1,0 +1,6 @@
+ALTER TABLE child ADD CONSTRAINT f FOREIGN KEY (parent) REFERENCES parent (id);
+INSERT INTO child VALUES (4, 3);
+UPDATE child SET parent = 3 WHERE id = 1;
+DELETE FROM parent WHERE id = 1;
+ALTER TABLE child DROP FOREIGN KEY f;
+DELETE FROM parent WHERE id = 2;
