@@ -49,6 +49,7 @@ type CanalOptions struct {
 	MySQL       *MySQL
 	Tables      string // regular expression of schema.table
 	Start       string // FILE:OFFSET, while there is no cursor
+	Unread      bool   // it has no client of its own
 }
 
 // CanalServer is one Java canal server with its client 1001, which prints each row that is inserted and then acknowledges it.
@@ -85,9 +86,12 @@ func StartCanal(ctx context.Context, dir string, o CanalOptions) (*CanalServer, 
 		Name: "canal server",
 		Log:  filepath.Join(dir, "canal.log"),
 		Command: func() *exec.Cmd {
-			cmd := exec.Command(filepath.Join(javaHome(), "bin/java"), "-Xmx200m", "-Dlogback.configurationFile="+filepath.Join(dir, "logback.xml"),
+			cmd := exec.Command(filepath.Join(javaHome(), "bin/java"), "-Xmx200m", "-Duser.timezone=UTC", "-Dlogback.configurationFile="+filepath.Join(dir, "logback.xml"),
 				"-cp", dir+":"+lib, "CanalServer", o.ZooKeeper, o.Destination, fmt.Sprint(c.Port), "127.0.0.1", fmt.Sprint(o.MySQL.Port), CanalgoUser, CanalgoPassword,
 				o.Tables, file, offset)
+			if o.Unread {
+				cmd.Args = append(cmd.Args, "unread")
+			}
 			cmd.Dir = dir
 			return cmd
 		},
