@@ -54,7 +54,7 @@ simulate:
 
 # One package at a time, because each starts servers; never from the cache, which knows nothing of these.
 integration: build components
-	go test -tags integration -count 1 -p 1 -timeout 20m ./integration/...
+	go test -tags integration -count 1 -p 1 -timeout 40m ./integration/...
 
 # The servers that tests, demo and benchmarks run, once, into the user's cache folder.
 components:
