@@ -198,9 +198,13 @@ func (c *checker) settings() {
 		c.warn("binlog_row_metadata", "is "+i.RowMetadata+": rows come without the names of their columns; the definitions of mapped tables are kept beside them, and a change of one that cannot be followed needs a load",
 			c.set("binlog_row_metadata", "'FULL'"))
 	}
-	if strings.EqualFold(i.RowValueOptions, "PARTIAL_JSON") && strings.EqualFold(i.RowImage, "FULL") {
+	switch {
+	case strings.EqualFold(i.RowValueOptions, "PARTIAL_JSON") && strings.EqualFold(i.RowImage, "FULL"):
 		c.ok("binlog_row_value_options", "PARTIAL_JSON: changes of JSON documents are made to the documents that rows had before")
-	} else {
+	case strings.EqualFold(i.RowValueOptions, "PARTIAL_JSON"):
+		c.warn("binlog_row_value_options", "is PARTIAL_JSON beside binlog_row_image = "+i.RowImage+": a JSON document that changes is read from the server, by the row's key",
+			c.set("binlog_row_value_options", "''"))
+	default:
 		c.is("binlog_row_value_options", i.RowValueOptions, "", "JSON documents come in parts")
 	}
 	if i.MariaDB {
