@@ -334,8 +334,7 @@ func (s *sourceRun) openClient(c *Client, from event.Position) (*ClientFeed, err
 			}
 		}
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	feed.guest = guest
