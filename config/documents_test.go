@@ -165,3 +165,77 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
+
+// TestExamplesOfMoving: the files that docs/canal.md has an operator write are read without a mistake, the second added to the first.
+func TestExamplesOfMoving(t *testing.T) {
+	data, err := os.ReadFile("../docs/canal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CANALGO_TOKEN", "sixteen characters")
+	t.Setenv("MYSQL_PASSWORD", "secret")
+	examples := strings.Split(part(t, string(data), "## Moving from canal", "\n## "), "\n```toml\n")[1:]
+	if len(examples) != 2 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	file := ""
+	for _, example := range examples {
+		example, _, _ = strings.Cut(example, "```")
+		file += example
+		if _, err := config.Parse("canal.md", []byte(file)); err != nil {
+			t.Errorf("%v\n%s", err, file)
+		}
+	}
+}
+
+// TestDocumentOfCanalsKeys: each key of the file that docs/canal.md names beside one of canal's exists, no line is without an answer, and
+// none of canal's own keys has two.
+func TestDocumentOfCanalsKeys(t *testing.T) {
+	data, err := os.ReadFile("../docs/canal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string][]string{
+		"node":         keys(reflect.TypeFor[config.Node](), ""),
+		"cluster":      keys(reflect.TypeFor[config.Cluster](), ""),
+		"coordination": keys(reflect.TypeFor[config.Coordination](), ""),
+		"canal_server": keys(reflect.TypeFor[config.Canal](), ""),
+		"source.NAME":  keys(reflect.TypeFor[binlog.Config](), ""),
+		"sink.NAME":    append(keys(reflect.TypeFor[elastic.Config](), ""), "type"),
+		"mapping.NAME": keys(reflect.TypeFor[config.Mapping](), ""),
+	}
+	ours := regexp.MustCompile("`(node|cluster|coordination|canal_server|source\\.NAME|sink\\.NAME|mapping\\.NAME)\\.([a-zA-Z0-9_.]+)`")
+	other := regexp.MustCompile("^None: |`\\[(source|sink|mapping)\\.NAME\\]`|`-config FILE`")
+	canals := regexp.MustCompile("`((?:canal|kafka|rocketmq|rabbitmq|pulsarmq|esMapping)\\.[a-zA-Z0-9_.]+)`")
+	said := make(map[string]bool)
+	named := 0
+	for _, line := range strings.Split(part(t, string(data), "## Every canal key", "\n## "), "\n") {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || cells[0] == "canal" {
+			continue
+		}
+		if len(cells) != 2 {
+			t.Errorf("%d cells in %s", len(cells), line)
+			continue
+		}
+		found := ours.FindAllStringSubmatch(cells[1], -1)
+		if len(found) == 0 && !other.MatchString(cells[1]) {
+			t.Errorf("neither a key nor a reason why there is none: %s", line)
+		}
+		named += len(found)
+		for _, key := range found {
+			if !slices.Contains(known[key[1]], strings.Replace(key[2], ".FIELD", "", 1)) {
+				t.Errorf("%s has no key %s: %s", key[1], key[2], line)
+			}
+		}
+		for _, key := range canals.FindAllStringSubmatch(cells[0], -1) {
+			if said[key[1]] {
+				t.Errorf("%s has two answers", key[1])
+			}
+			said[key[1]] = true
+		}
+	}
+	if named < 50 || len(said) < 150 {
+		t.Errorf("%d keys of canalgo, %d of canal", named, len(said))
+	}
+}
