@@ -100,6 +100,9 @@ func (k *keeping) flush(ctx context.Context) error {
 	if k.foreign && v.Sources[k.source].Epoch == k.epoch {
 		return nil // what another server wrote is still needed
 	}
+	if _, ok := v.Config.Sources[k.source]; !ok {
+		return nil // it was taken out: the cursors stay for the Java servers
+	}
 	address, serverID := k.server()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -134,16 +137,22 @@ func (k *keeping) flush(ctx context.Context) error {
 			return err
 		}
 	}
+	clients := make(map[string]bool)
 	for id, c := range v.Clients {
+		if id.Source != k.source {
+			continue
+		}
 		client := strconv.Itoa(int(id.Number))
-		if id.Source == k.source && c.Filter != "" {
+		clients[client] = true
+		if c.Filter != "" {
 			if err := set(k.path(client, "filter"), c.Filter, filters, client); err != nil {
 				return err
 			}
 		}
 	}
-	for client := range k.written {
-		if _, ok := byClient[client]; !ok { // it has unsubscribed
+	for client := range k.clients {
+		// It has unsubscribed. The cursor of mappings that were taken out stays: without one a Java server would begin elsewhere.
+		if _, ok := byClient[client]; !ok && !clients[client] {
 			delete(written, client)
 			delete(filters, client)
 			for _, path := range []string{k.path(client, "cursor"), k.path(client, "filter"), k.path(client)} {
@@ -154,6 +163,7 @@ func (k *keeping) flush(ctx context.Context) error {
 		}
 	}
 	if len(ops) == 1 && len(written) == len(k.written) {
+		k.clients = clients
 		return nil
 	}
 	if err := s.create(ctx, k.path("canalgo"), openToAll); err != nil {
@@ -163,7 +173,7 @@ func (k *keeping) flush(ctx context.Context) error {
 	err = k.t.write(ctx, append(ops, &zk.SetDataRequest{Path: k.path("canalgo"), Data: marshal(m), Version: -1})...)
 	switch {
 	case err == nil:
-		k.written, k.filters = written, filters
+		k.written, k.filters, k.clients = written, filters, clients
 	case errors.Is(err, cluster.ErrNotLeader):
 		return err
 	case answered(err): // running is gone, and its watch tells; or a client was deleted, and is made again

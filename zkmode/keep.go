@@ -54,6 +54,7 @@ type keeping struct {
 	foreign bool              // and somebody else had read since: the source gets a new epoch
 	written map[string]string // the cursors that were written last, by client
 	filters map[string]string // and the filters
+	clients map[string]bool   // of canal's protocol, when all was written last
 }
 
 // Keep has the leader take a source whenever no other server has it, tells each change, and keeps canal's cursor, until ctx or the

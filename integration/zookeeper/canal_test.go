@@ -262,6 +262,30 @@ func TestAnotherServerReads(t *testing.T) {
 	}
 }
 
+// TestTheCursorOfMappingsStays takes the only mapping out while the source is canalgo's: a Java server goes on at the cursor.
+func TestTheCursorOfMappingsStays(t *testing.T) {
+	k := newKeeper(t)
+	k.awaitCustody("the source", ours)
+	k.awaitCursor(`"position":500`)
+	v, _ := k.nodes[0].View()
+	config := v.Config
+	config.Mappings = nil
+	k.propose(cluster.SetConfig{Base: v.Config.Version, Config: config})
+	id := cluster.ClientID{Source: "shop", Number: 1002}
+	k.propose(cluster.SetClient{ID: id})
+	k.propose(cluster.SaveClients{Positions: map[cluster.ClientID]event.Position{id: {ServerUUID: "u", Epoch: v.Sources["shop"].Epoch, Count: event.FirstCount,
+		File: "mysql-bin.000003", Offset: 600, Time: time.Unix(1665038154, 0)}}})
+	k.await("a cursor that is written later", func() error {
+		if text, _ := k.read(k.shop("/1002/cursor")); !strings.Contains(text, `"position":600`) {
+			return errors.New(text)
+		}
+		return nil
+	})
+	if text, _ := k.read(k.shop("/1001/cursor")); !strings.Contains(text, `"position":500`) {
+		t.Errorf("the cursor is %q", text)
+	}
+}
+
 // TestClients has clients of canal's protocol: their cursors and filters are where canal looks for them, and those of another server are
 // taken over; all go on at the oldest cursor.
 func TestClients(t *testing.T) {
