@@ -83,3 +83,33 @@ func TestSourceThatAnotherReads(t *testing.T) {
 		eventually(t, "a new epoch", func() bool { return n.View().Sources["shop"].Epoch > first })
 	})
 }
+
+// TestSourceThatIsNotNeeded has another program read a source that nobody needs here yet, as when only clients of canal's protocol are to
+// read it. The report says who has it.
+func TestSourceThatIsNotNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := newWorld(), custodian{memory.New("n1").Member(0), make(chan cluster.Custody)}
+		config := seed("")
+		config.Sinks, config.Mappings = nil, nil
+		n, _ := newNetwork().start(t, w, c, "n1", config)
+		for _, step := range []struct {
+			says   cluster.Custody
+			state  status.SourceState
+			holder string
+		}{
+			{cluster.Custody{Holder: "10.0.0.5:11111"}, status.SourceElsewhere, "10.0.0.5:11111"},
+			{cluster.Custody{}, status.SourceIdle, ""},
+			{cluster.Custody{Holder: "10.0.0.6:11111"}, status.SourceElsewhere, "10.0.0.6:11111"},
+			{cluster.Custody{Ours: true}, status.SourceIdle, ""},
+		} {
+			c.says <- step.says
+			eventually(t, string(step.state), func() bool {
+				r := n.Report(t.Context())
+				return len(r.Sources) == 1 && r.Sources[0].State == step.state && r.Sources[0].HeldBy == step.holder
+			})
+		}
+		if len(w.starts) > 0 {
+			t.Errorf("%d streams, want none", len(w.starts))
+		}
+	})
+}

@@ -214,22 +214,18 @@ func paused(v cluster.View, id cluster.DutyID) bool {
 // follow runs one session. It returns nil when the set of duties or the epoch has changed.
 func (s *sourceRun) follow(ctx context.Context) error {
 	v, changed := s.n.coord.View()
-	duties, clients := s.active(v), s.clients(v)
-	if len(duties) == 0 && len(clients) == 0 {
-		state := status.SourceIdle
-		if v.Paused["source/"+s.name] {
-			state = status.SourcePaused
-		}
-		s.enter(state, nil, false)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		}
-		return nil
-	}
 	kept, moved := s.custody.get()
-	if !kept.Ours {
+	duties, clients := s.active(v), s.clients(v)
+	idle := len(duties) == 0 && len(clients) == 0
+	switch {
+	case v.Paused["source/"+s.name]:
+		s.enter(status.SourcePaused, nil, false)
+	case idle && kept.Holder == "":
+		s.enter(status.SourceIdle, nil, false)
+	case !kept.Ours:
 		s.holder(kept.Holder)
+	}
+	if idle || !kept.Ours {
 		select {
 		case <-ctx.Done():
 		case <-changed:
