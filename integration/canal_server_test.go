@@ -53,9 +53,7 @@ func TestBesideCanal(t *testing.T) {
 	k.makeChroot("/" + name) // which canal expects to be there
 	java := k.startCanal(options)
 	k.got(java, insert)
-	for _, n := range k.cluster.Nodes {
-		k.must(n.Start())
-	}
+	k.startAll()
 	k.awaitReport("a source that the Java server has", func(r status.Report) bool {
 		return len(r.Nodes) == 3 && len(r.Sources) == 1 && r.Sources[0].State == status.SourceElsewhere && r.Sources[0].HeldBy == java.Address()
 	})
@@ -89,6 +87,21 @@ func TestBesideCanal(t *testing.T) {
 		}
 	}
 	k.noErrors(second)
+}
+
+// startAll starts the nodes, which need not have a source that they can read. The first one, whose file has the sections, makes the cluster.
+func (k *keeper) startAll() {
+	k.t.Helper()
+	for _, n := range k.cluster.Nodes {
+		k.must(n.Start())
+		k.await("the cluster", func() error {
+			report, err := n.Status(context.Background())
+			if err == nil && report.Leader == "" {
+				err = fmt.Errorf("%s knows no leader", n.Name)
+			}
+			return err
+		})
+	}
 }
 
 // makeChroot makes a znode at the root of the ensemble.

@@ -24,6 +24,7 @@ type keeper struct {
 	*trio
 	ensemble *component.ZooKeeper
 	ways     map[string][]*proxy.TCP // by the node's name
+	each     func(number int) string // further sections of a node's own file; nil is none
 	visits   oracle.Visits
 }
 
@@ -49,6 +50,12 @@ func newKeeperOf(t *testing.T, name string, options oracle.WorkloadConfig, sessi
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newKeeperOn(t, ensemble, name, options, session, network, sections)
+}
+
+// newKeeperOn is newKeeperOf on an ensemble that need not be the shared one.
+func newKeeperOn(t *testing.T, ensemble *component.ZooKeeper, name string, options oracle.WorkloadConfig, session time.Duration, network *component.Network, sections func(k *keeper) string) *keeper {
+	t.Helper()
 	listen, place := "127.0.0.1", func(int) *harness.Place { return nil }
 	if network != nil {
 		listen = network.Outside()
@@ -68,8 +75,13 @@ func newKeeperOf(t *testing.T, name string, options oracle.WorkloadConfig, sessi
 			k.ways[name] = append(k.ways[name], p)
 			servers = append(servers, fmt.Sprintf("%q", p.Addr()))
 		}
-		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n", strings.Join(servers, ", "), name, session), nil
+		further := ""
+		if k.each != nil {
+			further = k.each(number)
+		}
+		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n%s", strings.Join(servers, ", "), name, session, further), nil
 	}
+	var err error
 	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections(k), coordination, place)
 	k.must(err)
 	k.watchOver()

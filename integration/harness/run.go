@@ -123,7 +123,7 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 		return nil, err
 	}
 	if at == nil {
-		ports, err := freePorts(2)
+		ports, err := FreeAddresses(2)
 		if err != nil {
 			return nil, err
 		}
@@ -155,18 +155,18 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 	return n, nil
 }
 
-// freePorts finds loopback ports that nobody listens on.
-func freePorts(count int) ([]string, error) {
-	var ports []string
+// FreeAddresses finds HOST:PORT on loopback at which nobody listens.
+func FreeAddresses(count int) ([]string, error) {
+	var addresses []string
 	for range count {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 		defer l.Close() // so that each is another one
-		ports = append(ports, l.Addr().String())
+		addresses = append(addresses, l.Addr().String())
 	}
-	return ports, nil
+	return addresses, nil
 }
 
 // Configure writes the file again; a node that runs does not look at it.
