@@ -24,6 +24,7 @@ import java.util.concurrent.TimeUnit;
  * <pre>
  * simple HOST:PORT DESTINATION USER PASSWORD     a connector; "-" stands for an empty text
  * cluster HOST:PORT,... DESTINATION USER PASSWORD
+ * zookeeper SERVERS DESTINATION USER PASSWORD    a cluster connector that finds servers in an ensemble; a chroot stands behind the last
  * timeout MS | lazy true | retry TIMES MS        of the connector
  * connect | subscribe FILTER | unsubscribe | disconnect
  * get SIZE [MS]                                  acknowledges
@@ -78,6 +79,9 @@ public class Client {
                 connector = CanalConnectors.newClusterConnector(all, words[2], text(words[3]), text(words[4]));
                 break;
             }
+            case "zookeeper":
+                connector = CanalConnectors.newClusterConnector(words[1], words[2], text(words[3]), text(words[4]));
+                break;
             case "timeout":
                 if (connector instanceof SimpleCanalConnector) {
                     ((SimpleCanalConnector) connector).setSoTimeout(Integer.parseInt(words[1]));
