@@ -186,10 +186,11 @@ func (r *Rule) idParts(t *event.Table, parts []part) ([]idPart, error) {
 	return out, nil
 }
 
-// same reports whether an update changed no column that the SQL reads.
+// same reports whether an update changed no column that the SQL reads. Of one that neither image has nobody knows: a MariaDB's REPLACE
+// is an update whose images have only the columns that it names, and the others get their defaults.
 func (b *boundElement) same(row *event.Row) bool {
 	for _, i := range b.reads {
-		if !sameValue(row.Before[i], row.After[i]) {
+		if row.After[i] == event.Absent || !sameValue(row.Before[i], row.After[i]) {
 			return false
 		}
 	}
