@@ -31,15 +31,7 @@ var canalMain []byte
 
 // installCanal puts the jars of canal's server into the folder lib.
 func installCanal(ctx context.Context) (string, error) {
-	return installOnce(ctx, "canal-"+CanalVersion, func(ctx context.Context, dir string) error {
-		pom := filepath.Join(dir, "pom.xml")
-		if err := os.WriteFile(pom, []byte(canalPOM), 0o644); err != nil {
-			return err
-		}
-		_, err := run(ctx, "mvn", "-B", "-ntp", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
-			"-DoutputDirectory="+filepath.Join(dir, "lib"))
-		return err
-	})
+	return installJars(ctx, "canal-"+CanalVersion, canalPOM)
 }
 
 // CanalOptions say what a Java canal server reads.

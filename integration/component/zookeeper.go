@@ -33,15 +33,7 @@ const zooKeeperPOM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 // installZooKeeper puts the server's jars into the folder lib.
 func installZooKeeper(ctx context.Context) (string, error) {
-	return installOnce(ctx, "zookeeper-"+ZooKeeperVersion, func(ctx context.Context, dir string) error {
-		pom := filepath.Join(dir, "pom.xml")
-		if err := os.WriteFile(pom, []byte(zooKeeperPOM), 0o644); err != nil {
-			return err
-		}
-		_, err := run(ctx, "mvn", "-B", "-ntp", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime",
-			"-DoutputDirectory="+filepath.Join(dir, "lib"))
-		return err
-	})
+	return installJars(ctx, "zookeeper-"+ZooKeeperVersion, zooKeeperPOM)
 }
 
 // ZooKeeperOptions change how an ensemble is started; the zero value is three members with a tick of 500 ms, which grant sessions
