@@ -263,25 +263,31 @@ func TestMappingsOfOneDocument(t *testing.T) {
 	}
 }
 
+// replicated returns what a file becomes in the replicated state, from which its mappings come back as they were.
+func replicated(t *testing.T, key []byte, text string) cluster.Config {
+	t.Helper()
+	file, mistakes := parse(t, text)
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	c, err := file.ToCluster(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.FromCluster(key, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Mappings, file.Mappings) {
+		t.Errorf("replicated %+v, want %+v", got.Mappings, file.Mappings)
+	}
+	return c
+}
+
 // TestObjFieldsOfAMapping: texts whose names the user gives are read, replicated and compared as all keys are.
 func TestObjFieldsOfAMapping(t *testing.T) {
 	key := []byte("cluster secret")
-	with := func(more string) cluster.Config {
-		t.Helper()
-		file, mistakes := parse(t, good+more)
-		if len(mistakes) > 0 {
-			t.Fatal(mistakes)
-		}
-		replicated, err := file.ToCluster(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := config.FromCluster(key, replicated)
-		if err != nil || !reflect.DeepEqual(got.Mappings, file.Mappings) {
-			t.Errorf("replicated %+v, %v, want %+v", got.Mappings, err, file.Mappings)
-		}
-		return replicated
-	}
+	with := func(more string) cluster.Config { t.Helper(); return replicated(t, key, good+more) }
 	none, one, other := with(""), with("\n[mapping.orders.objFields]\nname = \"object\"\n"), with("objFields.name = \"array:;\"\n")
 	for _, key := range []string{"objFields", "relations", "parts", "upsert", "etlCondition", "commitBatch"} {
 		if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte(key)) {
@@ -305,25 +311,7 @@ func TestObjFieldsOfAMapping(t *testing.T) {
 // TestFieldsOfAMapping: groups whose names the user gives are read, replicated and compared as all keys are.
 func TestFieldsOfAMapping(t *testing.T) {
 	key := []byte("cluster secret")
-	with := func(more string) cluster.Config {
-		t.Helper()
-		file, mistakes := parse(t, good+more)
-		if len(mistakes) > 0 {
-			t.Fatal(mistakes)
-		}
-		replicated, err := file.ToCluster(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := config.FromCluster(key, replicated)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(got.Mappings, file.Mappings) {
-			t.Errorf("replicated %+v, want %+v", got.Mappings, file.Mappings)
-		}
-		return replicated
-	}
+	with := func(more string) cluster.Config { t.Helper(); return replicated(t, key, good+more) }
 	none, one, two := with(""), with("\n[mapping.orders.fields.name]\non_invalid = \"clip\"\n"), with("\n[mapping.orders.fields]\nname = { on_invalid = \"null\", type = \"keyword\" }\n")
 	if bytes.Contains(none.Mappings["orders"].Spec.Settings, []byte("fields")) {
 		t.Errorf("settings of no fields are replicated: %s", none.Mappings["orders"].Spec.Settings)
