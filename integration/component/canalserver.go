@@ -70,7 +70,7 @@ func StartCanal(ctx context.Context, dir string, o CanalOptions) (*CanalServer, 
 		return nil, err
 	}
 	c := &CanalServer{}
-	if c.Port, err = freePort(); err != nil {
+	if c.Port, err = process.FreePort(); err != nil {
 		return nil, err
 	}
 	file, offset, _ := strings.Cut(o.Start, ":")

@@ -22,7 +22,6 @@ package component
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 
@@ -112,14 +111,4 @@ func installOnce(ctx context.Context, name string, fill func(ctx context.Context
 		return "", fmt.Errorf("install %s: %w", name, err)
 	}
 	return final, nil
-}
-
-// freePort returns a loopback port that nothing listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

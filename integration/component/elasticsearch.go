@@ -81,11 +81,11 @@ func (e *Elasticsearch) configure(ctx context.Context, home string, o Elasticsea
 			return err
 		}
 	}
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		return err
 	}
-	transport, err := freePort()
+	transport, err := process.FreePort()
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 // startServer starts the server of an install on a copy of its template below dir, or on the data that dir has. command runs it on
 // a data folder.
 func startServer(ctx context.Context, name, logStatus, install, dir string, command func(root, data string) []string, args []string) (*MySQL, error) {
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		return nil, err
 	}

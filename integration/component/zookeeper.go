@@ -79,7 +79,7 @@ func StartZooKeeper(ctx context.Context, dir string, o ZooKeeperOptions) (*ZooKe
 	for i := range o.Members {
 		var ports [2]int
 		for j := range ports {
-			if ports[j], err = freePort(); err != nil {
+			if ports[j], err = process.FreePort(); err != nil {
 				return nil, err
 			}
 		}
@@ -100,7 +100,7 @@ func newZooKeeperMember(install, dir string, id int, shared string) (*ZooKeeperM
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -159,12 +159,11 @@ func newNode(dir, name string, at *Place) (*Node, error) {
 func FreeAddresses(count int) ([]string, error) {
 	var addresses []string
 	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := process.FreePort()
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			return nil, err
 		}
-		defer l.Close() // so that each is another one
-		addresses = append(addresses, l.Addr().String())
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	return addresses, nil
 }
