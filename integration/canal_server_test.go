@@ -31,7 +31,7 @@ func TestBesideCanal(t *testing.T) {
 	k.must(k.db.Exec("CREATE TABLE zbeside.beside (id INT PRIMARY KEY, note VARCHAR(20))"))
 	end, err := k.db.LogEnd()
 	k.must(err)
-	options := component.CanalOptions{ZooKeeper: strings.Join(k.ensemble.Servers(), ",") + "/" + name, Destination: "shop", MySQL: k.db,
+	options := component.CanalOptions{ZooKeeper: strings.Join(k.ensemble.Servers(), ",") + k.chroot, Destination: "shop", MySQL: k.db,
 		Tables: `zbeside\.beside`, Start: end}
 	rows := 0
 	insert := func() (from, to int) {
@@ -50,7 +50,7 @@ func TestBesideCanal(t *testing.T) {
 		}
 	}
 
-	k.makeChroot("/" + name) // which canal expects to be there
+	k.makeChroot()
 	java := k.startCanal(options)
 	k.got(java, insert)
 	k.startAll()
@@ -104,13 +104,13 @@ func (k *keeper) startAll() {
 	}
 }
 
-// makeChroot makes a znode at the root of the ensemble.
-func (k *keeper) makeChroot(path string) {
+// makeChroot makes the znode that a Java server expects to be there.
+func (k *keeper) makeChroot() {
 	k.t.Helper()
 	conn, _, err := zk.Connect(k.ensemble.Servers(), 10*time.Second, zk.WithLogInfo(false))
 	k.must(err)
 	defer conn.Close()
-	_, err = conn.Create(path, nil, 0, zk.WorldACL(zk.PermAll))
+	_, err = conn.Create(k.chroot, nil, 0, zk.WorldACL(zk.PermAll))
 	k.must(err)
 }
 

@@ -41,9 +41,9 @@ func TestCanalTakeovers(t *testing.T) {
 	k.must(k.db.Exec("CREATE TABLE ztakeover.t (id INT PRIMARY KEY, note VARCHAR(20))"))
 	end, err := k.db.LogEnd()
 	k.must(err)
-	ensemble := strings.Join(k.ensemble.Servers(), ",") + "/" + name
+	ensemble := strings.Join(k.ensemble.Servers(), ",") + k.chroot
 	options := component.CanalOptions{ZooKeeper: ensemble, Destination: "shop", MySQL: k.db, Tables: filter, Start: end, Unread: true}
-	k.makeChroot("/" + name)
+	k.makeChroot()
 	java := k.startCanal(options)
 	reader := k.startReader(ensemble, filter)
 	rows := &numbered{db: k.db, table: name + ".t"}

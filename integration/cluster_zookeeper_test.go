@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,10 +24,14 @@ import (
 type keeper struct {
 	*trio
 	ensemble *component.ZooKeeper
+	chroot   string                  // of this run, on an ensemble that outlives it
 	ways     map[string][]*proxy.TCP // by the node's name
 	each     func(number int) string // further sections of a node's own file; nil is none
 	visits   oracle.Visits
 }
+
+// keepers counts the clusters in ZooKeeper mode.
+var keepers atomic.Int64
 
 // newKeeper makes a cluster in ZooKeeper mode on the shared ensemble, below a chroot of its own, with three mappings of the workload's
 // table. With a network its nodes are on hosts of their own.
@@ -63,7 +68,7 @@ func newKeeperOn(t *testing.T, ensemble *component.ZooKeeper, name string, optio
 			return &harness.Place{HTTP: network.Outer(n) + ":8111", Port: network.Inner(n) + ":8112", Within: network.Within(n)}
 		}
 	}
-	k := &keeper{ensemble: ensemble, ways: make(map[string][]*proxy.TCP)}
+	k := &keeper{ensemble: ensemble, chroot: fmt.Sprintf("/%s_%d", name, keepers.Add(1)), ways: make(map[string][]*proxy.TCP)}
 	k.trio = &trio{rig: newServers(t, name, options, listen+":0")}
 	coordination := func(number int) (string, error) {
 		var servers []string
@@ -79,7 +84,7 @@ func newKeeperOn(t *testing.T, ensemble *component.ZooKeeper, name string, optio
 		if k.each != nil {
 			further = k.each(number)
 		}
-		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = \"/%s\"\nsession_timeout = %q\n\n%s", strings.Join(servers, ", "), name, session, further), nil
+		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = %q\nsession_timeout = %q\n\n%s", strings.Join(servers, ", "), k.chroot, session, further), nil
 	}
 	var err error
 	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections(k), coordination, place)
