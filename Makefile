@@ -69,7 +69,7 @@ bench: build components
 # First the cluster's scenarios at their full length, which end by saying what they did, then random schedules, kills and cuts.
 soak: build components
 	go test -tags integration -count 1 -timeout 2h ./integration -soak -v \
-		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread|TestLarge|TestRendered|TestAnyMapping|TestCanalRows|TestCanalTakeovers)$$'
+		-run '^(TestClusterKills|TestClusterPauses|TestPausedWriteIsLate|TestLeaderCutOff|TestWriterCutOff|TestRollingRestart|TestMembersComeAndGo|TestMixedVersions|TestOneSinkDown|TestSpread|TestLarge|TestRendered|TestAnyMapping|TestCanalRows|TestBesideCanal|TestCanalTakeovers)$$'
 	go run ./integration/soak -report docs/reliability.jsonl -mode zookeeper -schedules $(SOAK_SCHEDULES) -seed $(SOAK_SEED)
 	go run ./integration/soak -report docs/reliability.jsonl -schedules $(SOAK_SCHEDULES) -seed $(SOAK_SEED) -kills $(SOAK_KILLS) -cuts $(SOAK_CUTS)
 

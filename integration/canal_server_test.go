@@ -57,14 +57,17 @@ func TestBesideCanal(t *testing.T) {
 	k.awaitReport("a source that the Java server has", func(r status.Report) bool {
 		return len(r.Nodes) == 3 && len(r.Sources) == 1 && r.Sources[0].State == status.SourceElsewhere && r.Sources[0].HeldBy == java.Address()
 	})
-	k.got(java, insert)
-	k.last("what lasts longer than anything may be stuck", 8*time.Second)
+	beside := time.Duration(often(8, 600)) * time.Second // longer than anything may be stuck
+	for end := time.Now().Add(beside); time.Now().Before(end); {
+		k.got(java, insert)
+	}
 	report, err := k.cluster.Status(context.Background())
 	k.must(err)
 	if !report.Healthy {
 		t.Errorf("a source that another one reads is a problem: %v", report.Problems)
 	}
 	k.noErrors(java)
+	play(t, "%s beside a Java server that reads, %d rows, no error of it", beside, rows)
 
 	k.must(java.Kill())
 	from, to := insert()

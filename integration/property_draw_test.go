@@ -25,7 +25,9 @@ type drawnMapping struct {
 	objects map[string]string // objFields
 	child   bool              // of the parent that the column above names, in a join field
 	parts   map[string]string
-	whole   string // what the documents of a mapping with parts should equal
+	whole   string // what the documents should equal, where it is not sql: there are parts, or a pk
+	pk      bool   // the column serial is the document's id
+	batch   int    // commitBatch; 0 is none
 }
 
 // want is the SELECT that the documents should equal.
@@ -39,6 +41,12 @@ func (m drawnMapping) settings() string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
 		fmt.Fprintf(&b, "parts.%s = %q\n", name, m.parts[name])
+	}
+	if m.pk {
+		b.WriteString("pk = \"serial\"\n")
+	}
+	if m.batch > 0 {
+		fmt.Fprintf(&b, "commitBatch = %d\n", m.batch)
 	}
 	if m.child {
 		b.WriteString("relations.kind = { name = \"child\", parent = \"above\" }\n")
@@ -126,7 +134,17 @@ func (w *world) drawMapping(t *rapid.T) drawnMapping {
 			sql = strings.ReplaceAll(sql, word, strings.ToUpper(word))
 		}
 	}
-	return drawnMapping{sql: sql, objects: objects, child: child}
+	m := drawnMapping{sql: sql, objects: objects, child: child}
+	if !child && !main.t.composite && pick("pk", 4) == 0 {
+		w.uses("pk")
+		m.pk, m.whole = true, strings.Replace(sql, id+" as _id", id+" as _id, "+id+" as serial", 1)
+		m.sql = strings.Replace(sql, id+" as _id", id+" as serial", 1)
+	}
+	if pick("commitBatch", 4) == 0 {
+		w.uses("commitBatch")
+		m.batch = 1 + pick("batch", 5)
+	}
+	return m
 }
 
 // drawGroup draws several SELECTs that make one document: rows by their key, and groups of rows.
