@@ -60,4 +60,7 @@ type Change struct {
 	// Err, when not nil, says why no document can be made of the row: the change is set aside as if the destination had
 	// refused it, and the rest goes on. ID is set.
 	Err error
+	// Nowhere is a Delete of a row that had no document because no id could be made: the destination is not asked. ID is what the row was
+	// called when it was set aside.
+	Nowhere bool
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"unicode/utf8"
 
 	"canalgo/event"
@@ -17,7 +18,7 @@ const maxIDBytes = 512
 //
 // A row leaves its document when its id changes or its WHERE no longer holds: that is a Delete of the old document before
 // the Write of the new, both at the row's version. A row whose old image has an id that no document can have (NULL, empty,
-// too long) deletes nothing.
+// too long) deletes nothing: its Delete is Nowhere.
 func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 	w := writer{m: m, rows: len(rows), changes: make([]Change, 0, len(rows))}
 	for i := range rows {
@@ -57,6 +58,9 @@ func once(all []Change) []Change {
 			given[c.ID] = len(changes)
 			changes = append(changes, c)
 			continue
+		}
+		if times[c.ID] == 0 && changes[k].Err != nil {
+			continue // no document can be made of any of them
 		}
 		times[c.ID]++
 		changes[k].Err = fmt.Errorf("the SQL gives %d rows for this document; join so that there is one, or group", times[c.ID]+1)
@@ -120,21 +124,23 @@ func (w *writer) sameID(b *binding, r *event.Row) bool {
 	split := len(before)
 	both, errAfter := b.appendID(before, r.After)
 	w.scratch = both
-	return errBefore == nil && errAfter == nil && bytes.Equal(both[:split], both[split:])
+	return errBefore == nil && errAfter == nil && checkID(both[:split]) == nil && bytes.Equal(both[:split], both[split:])
 }
 
-// delete adds the Delete of a row's old document. Where no id can be made, no document was.
+// delete adds the Delete of a row's old document. Where no id can be made, no document was, but the row may be set aside.
 func (w *writer) delete(b *binding, r *event.Row) {
+	c := Change{Op: Delete, Index: w.m.index, Version: r.Version, Row: r}
 	id, err := b.appendID(w.ids, r.Before)
-	if err != nil || checkID(id[len(w.ids):]) != nil {
-		return
+	if err == nil {
+		err = checkID(id[len(w.ids):])
 	}
-	routing, err := b.relation.routing(r.Before)
 	if err != nil {
+		c.Nowhere, id = true, w.appendName(b, r.Table, r.Before)
+	} else if c.Routing, err = b.relation.routing(r.Before); err != nil {
 		return
 	}
 	w.ids = id
-	w.add(Change{Op: Delete, Index: w.m.index, Routing: routing, Version: r.Version, Row: r}, nil)
+	w.add(c, nil)
 }
 
 // write adds the Write of a row's new document, or the reason why there is none.
@@ -146,7 +152,7 @@ func (w *writer) write(b *binding, r *event.Row, why error) {
 	}
 	if err != nil {
 		why = errors.Join(why, err)
-		w.ids = b.appendBestID(w.ids, r.After)
+		w.ids = w.appendName(b, r.Table, r.After)
 	} else {
 		w.ids = id
 	}
@@ -240,12 +246,17 @@ func checkID(id []byte) error {
 	return nil
 }
 
-// appendBestID appends something to know the row by when it has no id.
-func (b *binding) appendBestID(dst []byte, row []any) []byte { return appendBest(dst, b.id, row) }
+// appendName appends what a row without an id is called: what there is of an id and, so that no other row is called the same, its key. The
+// rows of a rule's answer have no other key than their ids.
+func (w *writer) appendName(b *binding, t *event.Table, row []any) []byte {
+	key := t.Key
+	if w.m.rule != nil {
+		key = nil
+	}
+	return appendName(w.ids, b.id, key, row)
+}
 
-func bestID(parts []idPart, row []any) string { return string(appendBest(nil, parts, row)) }
-
-func appendBest(dst []byte, parts []idPart, row []any) []byte {
+func appendName(dst []byte, parts []idPart, key []int, row []any) []byte {
 	start := len(dst)
 	for _, p := range parts {
 		next, err := p.append(dst, row)
@@ -257,12 +268,32 @@ func appendBest(dst []byte, parts []idPart, row []any) []byte {
 		}
 		dst = next
 	}
+	if len(dst) == start {
+		dst = append(dst, `""`...)
+	}
+	for i, k := range key {
+		dst = append(dst, ' ')
+		if i == 0 {
+			dst = append(dst, '(')
+		}
+		if text, ok := row[k].(string); ok {
+			dst = fmt.Appendf(dst, "%q", text)
+		} else {
+			dst = fmt.Append(dst, row[k])
+		}
+	}
+	if len(key) > 0 {
+		dst = append(dst, ')')
+	}
 	if len(dst)-start > maxIDBytes {
-		dst = dst[:start+maxIDBytes-len("...")]
+		whole := fnv.New64a()
+		whole.Write(dst[start:])
+		rest := fmt.Sprintf("... %016x", whole.Sum64())
+		dst = dst[:start+maxIDBytes-len(rest)]
 		for !utf8.Valid(dst[start:]) {
 			dst = dst[:len(dst)-1]
 		}
-		dst = append(dst, "..."...)
+		dst = append(dst, rest...)
 	}
 	return dst
 }

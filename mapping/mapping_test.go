@@ -45,6 +45,9 @@ func compile(t *testing.T, cfg mapping.Config) *mapping.Mapping {
 func show(c mapping.Change) string {
 	op := map[mapping.Op]string{mapping.Write: "write", mapping.Delete: "delete", mapping.Clear: "clear", mapping.LookUp: "look up"}[c.Op]
 	parts := []string{op}
+	if c.Nowhere {
+		parts = append(parts, "nowhere")
+	}
 	if c.ID != "" {
 		parts = append(parts, c.ID)
 	}
@@ -119,16 +122,18 @@ func TestMapOperations(t *testing.T) {
 		{"star", "select *, id as _id from user", event.Row{Op: event.Insert, After: row(1, "a", nil)},
 			[]string{`write 1 {"id":1,"name":"a","age":null,"balance":12.50,"created":"2024-02-29T23:59:59.120","city":null}`}},
 		{"NULL in the id", "select city as _id, age from user", event.Row{Op: event.Insert, After: row(1, "a", nil)},
-			[]string{"write NULL error: the document's id would be NULL: column city is NULL"}},
-		{"deleting a row whose id is NULL", "select city as _id, age from user", event.Row{Op: event.Delete, Before: row(1, "a", nil)}, nil},
-		{"empty id", "select name as _id from user", event.Row{Op: event.Insert, After: row(1, "", nil)}, []string{"write error: the document's id is empty"}},
+			[]string{"write NULL (1) error: the document's id would be NULL: column city is NULL"}},
+		{"deleting a row whose id is NULL", "select city as _id, age from user", event.Row{Op: event.Delete, Before: row(1, "a", nil)}, []string{"delete nowhere NULL (1)"}},
+		{"another key of a row whose id is NULL", "select city as _id, age from user", event.Row{Op: event.Update, Before: row(1, "a", nil), After: row(2, "a", nil)},
+			[]string{"delete nowhere NULL (1)", "write NULL (2) error: the document's id would be NULL: column city is NULL"}},
+		{"empty id", "select name as _id from user", event.Row{Op: event.Insert, After: row(1, "", nil)}, []string{`write "" (1) error: the document's id is empty`}},
 		{"long id", "select name as _id from user", event.Row{Op: event.Insert, After: row(1, strings.Repeat("ä", 257), nil)},
-			[]string{"write " + strings.Repeat("ä", 254) + "... error: the document's id has 514 bytes, Elasticsearch takes 512"}},
+			[]string{"write " + strings.Repeat("ä", 246) + "... 93f55e76318fe198 error: the document's id has 514 bytes, Elasticsearch takes 512"}},
 		{"longest id", "select name as _id from user", event.Row{Op: event.Insert, After: row(1, strings.Repeat("a", 512), nil)},
 			[]string{"write " + strings.Repeat("a", 512) + " {}"}},
 		{"text that is not UTF-8", plain, event.Row{Op: event.Insert, After: row(1, "a\xff", nil)}, []string{"write 1 error: column name: invalid UTF-8"}},
 		{"id that is not UTF-8", "select name as _id from user", event.Row{Op: event.Insert, After: row(1, "a\xff", nil)},
-			[]string{`write "a\xff" error: the document's id: column name: invalid UTF-8`}},
+			[]string{`write "a\xff" (1) error: the document's id: column name: invalid UTF-8`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

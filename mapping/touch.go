@@ -223,7 +223,7 @@ func (r *Rule) touchKeys(b *boundElement, row *event.Row, t *Touched) {
 		t.Keys[key.ID] = key.at(t.Keys[key.ID].routings...)
 		return
 	}
-	bad := Change{Op: Write, Index: r.mapping.index, ID: bestID(b.id, row.After), Version: row.Version, Row: row, Err: err}
+	bad := Change{Op: Write, Index: r.mapping.index, ID: string(appendName(nil, b.id, nil, row.After)), Version: row.Version, Row: row, Err: err}
 	if b.null(row.After) {
 		t.Null = append(t.Null, bad)
 	} else {

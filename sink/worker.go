@@ -404,25 +404,25 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 	})
 }
 
-// split separates the changes of which no document could be made. What the document was until then has to go where it no longer is.
+// split separates the changes of which no document could be made, and leaves out those of rows that had none. What the document was until
+// then has to go where it no longer is.
 func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
-	for i := range changes {
-		if changes[i].Err == nil {
-			continue
-		}
-		for j, c := range changes {
-			if c.Err != nil {
-				bad = append(bad, Rejection{Change: c, Reason: c.Err.Error()})
-				if len(c.Left) > 0 {
-					good = append(good, mapping.Change{Op: mapping.Delete, Index: c.Index, ID: c.ID, Routing: c.Left[0], Left: c.Left[1:], Version: c.Version, Row: c.Row})
-				}
-			} else {
-				good = append(good, changes[j])
+	if !slices.ContainsFunc(changes, func(c mapping.Change) bool { return c.Err != nil || c.Nowhere }) {
+		return changes, nil
+	}
+	for _, c := range changes {
+		switch {
+		case c.Nowhere:
+		case c.Err == nil:
+			good = append(good, c)
+		default:
+			bad = append(bad, Rejection{Change: c, Reason: c.Err.Error()})
+			if len(c.Left) > 0 {
+				good = append(good, mapping.Change{Op: mapping.Delete, Index: c.Index, ID: c.ID, Routing: c.Left[0], Left: c.Left[1:], Version: c.Version, Row: c.Row})
 			}
 		}
-		return good, bad
 	}
-	return changes, nil
+	return good, bad
 }
 
 // try calls attempt until it returns nil, needs a person, or ctx ends. While attempts get on, each with a part, the next one follows

@@ -486,7 +486,8 @@ func TestWorkerBeginsNoWriteWithoutALease(t *testing.T) {
 
 func TestQuarantineHearsOfWhatWasWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, script{1: {write("a"), write("bad"), write("old")}, 2: {{Op: mapping.Clear}}, 3: {write("bad")}}, small)
+		b := newBench(t, script{1: {write("a"), write("bad"), write("old")}, 2: {{Op: mapping.Clear}},
+			3: {write("bad"), {Op: mapping.Delete, Index: "i", ID: "none", Nowhere: true}}}, small)
 		first := true
 		b.dest.answer = func(changes []mapping.Change) error {
 			var e sink.PartialError
@@ -507,8 +508,11 @@ func TestQuarantineHearsOfWhatWasWritten(t *testing.T) {
 		if err := b.worker.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := fmt.Sprint(b.keeper.written), "[a@1 clear@2 bad@3]"; got != want {
+		if got, want := fmt.Sprint(b.keeper.written), "[a@1 clear@2 bad@3 none@3]"; got != want {
 			t.Errorf("heard of %s, want %s", got, want)
+		}
+		if _, deleted := b.dest.written["none"]; deleted {
+			t.Error("what had no document is deleted")
 		}
 	})
 }
