@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"canalgo/cluster"
@@ -30,15 +29,8 @@ func (n *Node) AddNode(ctx context.Context, term cluster.Term, name string, node
 }
 
 func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node cluster.Node) error {
-	set := cluster.SetNode{Name: name, Node: node}
-	if err := set.Validate(); err != nil {
+	if err := cluster.Admits(n.meta.ServerID, n.Servers(), name, node); err != nil {
 		return err
-	}
-	if serverName(node.ServerID) != name {
-		return fmt.Errorf("server id %q is not one of that name: %w", node.ServerID, cluster.ErrInvalid)
-	}
-	if name == n.meta.NodeID && node.ServerID != n.meta.ServerID {
-		return fmt.Errorf("the leader has that name, give this one another: %w", cluster.ErrRefused)
 	}
 	var former []cluster.Server
 	present := false
@@ -48,8 +40,6 @@ func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node
 			former = append(former, s)
 		case s.Name == name:
 			present = s.Address == node.Address
-		case s.Address == node.Address:
-			return fmt.Errorf("%s is the address of node %s, remove that first or give this one another: %w", s.Address, s.Name, cluster.ErrRefused)
 		}
 	}
 	if err := n.demote(ctx, term, former); err != nil {
@@ -57,7 +47,7 @@ func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node
 	}
 	// Before it is sent anything, so that it is sent what it can read.
 	if v, _ := n.View(); !v.Knows(name, node) {
-		if err := n.Propose(ctx, term, set); err != nil {
+		if err := n.Propose(ctx, term, cluster.SetNode{Name: name, Node: node}); err != nil {
 			return err
 		}
 	}
@@ -229,11 +219,5 @@ func (n *Node) Servers() []cluster.Server {
 }
 
 func server(s raft.Server) cluster.Server {
-	return cluster.Server{Name: serverName(string(s.ID)), ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
-}
-
-// serverName returns the name in a server id.
-func serverName(id string) string {
-	name, _, _ := strings.Cut(id, "@")
-	return name
+	return cluster.Server{Name: cluster.ServerName(string(s.ID)), ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter}
 }

@@ -176,7 +176,7 @@ func (n *Node) showLeader(r *raft.Raft) {
 	}
 	term := cluster.Term(r.CurrentTerm())
 	n.board.Update(func(v *cluster.View) {
-		v.Leader, v.LeaderAddress, v.Leading = serverName(string(id)), string(address), false
+		v.Leader, v.LeaderAddress, v.Leading = cluster.ServerName(string(id)), string(address), false
 		v.Term = max(v.Term, term)
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/go-zookeeper/zk"
 
@@ -23,20 +22,8 @@ func (n *Node) AddNode(ctx context.Context, term cluster.Term, name string, node
 }
 
 func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node cluster.Node) error {
-	set := cluster.SetNode{Name: name, Node: node}
-	if err := set.Validate(); err != nil {
+	if err := cluster.Admits(n.meta.ServerID, n.Servers(), name, node); err != nil {
 		return err
-	}
-	if of, _, _ := strings.Cut(node.ServerID, "@"); of != name {
-		return fmt.Errorf("server id %q is not one of that name: %w", node.ServerID, cluster.ErrInvalid)
-	}
-	if name == n.meta.NodeID && node.ServerID != n.meta.ServerID {
-		return fmt.Errorf("the leader has that name, give this one another: %w", cluster.ErrRefused)
-	}
-	for _, s := range n.Servers() {
-		if s.Name != name && s.Address == node.Address {
-			return fmt.Errorf("%s is the address of node %s, remove that first or give this one another: %w", s.Address, s.Name, cluster.ErrRefused)
-		}
 	}
 	if n.leads(term) == nil {
 		return cluster.ErrNotLeader
@@ -44,7 +31,7 @@ func (n *Node) addNode(ctx context.Context, term cluster.Term, name string, node
 	if v, _ := n.View(); v.Knows(name, node) {
 		return nil
 	}
-	return n.propose(ctx, term, set)
+	return n.propose(ctx, term, cluster.SetNode{Name: name, Node: node})
 }
 
 // PromoteNode does nothing but to refuse what is no member: who stands for election has a vote.

@@ -109,10 +109,7 @@ type candidate struct {
 	address  string
 }
 
-func (c candidate) name() string {
-	name, _, _ := strings.Cut(c.serverID, "@")
-	return name
-}
+func (c candidate) name() string { return cluster.ServerName(c.serverID) }
 
 func (c candidate) term() cluster.Term { return cluster.Term(c.number + 1) }
 
