@@ -44,25 +44,27 @@ func killMidWrite(ctx context.Context, f *fault) error {
 	if err != nil {
 		return err
 	}
-	f.awaitWrites(ctx, n)
+	if !f.awaitWrites(ctx, n) {
+		return errTaken // it has nothing to write now: kill kills such a node
+	}
 	return f.end(n)
 }
 
-// awaitWrites holds the nodes' bulks back, and waits until each has one under way; one may have nothing to write, and then that is so.
-func (f *fault) awaitWrites(ctx context.Context, nodes ...*harness.Node) {
+// awaitWrites holds the nodes' bulks back, and reports whether each has one under way; one may have nothing to write.
+func (f *fault) awaitWrites(ctx context.Context, nodes ...*harness.Node) bool {
 	for _, n := range nodes {
 		f.holdBulks(hostOf(n.HTTP), 300*ms+time.Duration(f.draw(1200))*ms)
 	}
 	waiting, cancel := context.WithTimeout(ctx, sec)
 	defer cancel()
-	_ = harness.Poll(waiting, func() error {
+	return harness.Poll(waiting, func() error {
 		for _, n := range nodes {
 			if f.elastic.InFlight(hostOf(n.HTTP)) == 0 {
 				return errors.New("no bulk is under way")
 			}
 		}
 		return nil
-	})
+	}) == nil
 }
 
 // holdBulks keeps each bulk of a host back for some time, until the fault is over.
