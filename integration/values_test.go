@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,10 +24,33 @@ import (
 // mapping; without one, all columns of t become fields. The folders are named by the project's lists of types (T) and character sets (C).
 func TestValues(t *testing.T) {
 	db := ownServer(t)
-	golden.Each(t, "testdata/values", func(t *testing.T, c golden.Case) { valuesOf(t, db, c) })
+	golden.Each(t, "testdata/values", func(t *testing.T, c golden.Case) {
+		streamed := valuesOf(t, db, c, func(file string) string { return c.Read(t, file) })
+		c.Compare(t, streamed)
+	})
 }
 
-func valuesOf(t *testing.T, db *component.MySQL, c golden.Case) {
+// TestValuesOfMariaDB is TestValues on MariaDB. What differs there stands in files with .mariadb behind their names; refused.mariadb is why it
+// has no such table.
+func TestValuesOfMariaDB(t *testing.T) {
+	db := ownMariaDB(t)
+	golden.Each(t, "testdata/values", func(t *testing.T, c golden.Case) {
+		read := func(file string) string { return cmp.Or(c.Read(t, file+".mariadb"), c.Read(t, file)) }
+		if refused := strings.TrimSpace(c.Read(t, "refused.mariadb")); refused != "" {
+			if err := db.Exec("CREATE DATABASE IF NOT EXISTS refused", "USE refused", strings.TrimSuffix(read("table.sql"), ";\n")); err == nil || !strings.Contains(err.Error(), refused) {
+				t.Errorf("the server says %v, want %s", err, refused)
+			}
+			return
+		}
+		if streamed := valuesOf(t, db, c, read); streamed != c.Read(t, "want") {
+			c.CompareFile(t, "want.mariadb", streamed)
+		}
+	})
+}
+
+// valuesOf returns the documents that the stream gives, and a load as well.
+func valuesOf(t *testing.T, db *component.MySQL, c golden.Case, file func(name string) string) string {
+	t.Helper()
 	conn, err := db.Connect()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +69,7 @@ func valuesOf(t *testing.T, db *component.MySQL, c golden.Case) {
 		}
 	}
 	cfg := mapping.Config{SQL: "select id as _id, t.* from t", Index: "t", Skips: []string{"id"}}
-	if text := c.Read(t, "mapping.toml"); text != "" {
+	if text := file("mapping.toml"); text != "" {
 		cfg = mapping.Config{Index: "t"}
 		if _, err := toml.Decode(text, &cfg); err != nil {
 			t.Fatal(err)
@@ -56,10 +80,10 @@ func valuesOf(t *testing.T, db *component.MySQL, c golden.Case) {
 		t.Fatal(err)
 	}
 	run("SET NAMES utf8mb4;\nSET sql_mode = '';\nCREATE DATABASE " + schema + ";\nUSE " + schema)
-	run(c.Read(t, "table.sql"))
+	run(file("table.sql"))
 	s := newSource(t, db, nil)
 	from := resolve(t, s, "current")
-	run(c.Read(t, "rows.sql"))
+	run(file("rows.sql"))
 	streamed := documents{}
 	streamed.change(t, m, decode(t, read(t, s, from, resolve(t, s, "current"), inSchema(schema))))
 
@@ -80,7 +104,7 @@ func valuesOf(t *testing.T, db *component.MySQL, c golden.Case) {
 	if streamed.String() != loaded.String() {
 		t.Errorf("the stream gives\n%s\na load\n%s", streamed, loaded)
 	}
-	c.Compare(t, streamed.String())
+	return streamed.String()
 }
 
 // documents are what a destination has, by id.
