@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *Source) Select(ctx context.Context, at event.Position, query string, co
 	return nil
 }
 
-// selectRows runs a query. Without columns, told is given those that the server tells.
+// selectRows runs a query. Without columns, told is given those that the server tells, and may change what their values become.
 func selectRows(conn *client.Conn, query string, columns []event.Column, told func([]event.Column) error, row func([]any) error) error {
 	statement, err := conn.Prepare(query) // the text protocol rounds FLOAT
 	if err != nil {
@@ -156,6 +157,13 @@ func convertText(c event.Column, set *charset.Set, b []byte) (any, error) {
 		return textValue(set, bytes.Clone(b)), nil
 	case event.Decimal, event.Date, event.JSON:
 		return string(b), nil
+	}
+	// MariaDB makes a DECIMAL of a UNION of integers with and without a sign.
+	if v, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+		return convertInt(c, uint64(v))
+	}
+	if v, err := strconv.ParseUint(string(b), 10, 64); err == nil && c.Unsigned {
+		return convertInt(c, v)
 	}
 	return nil, fmt.Errorf("a %s came as text", c.Type)
 }

@@ -56,8 +56,9 @@ func (s *Session) await(ctx context.Context, at event.Position) error {
 	return ExecutedWait(ctx, s.conn, at.GTIDs, executedPatience)
 }
 
-// Query runs a query, and calls told with its columns, then row with each row's values as event.Row has them; the slice is row's to
-// keep. A statement that the server refuses whatever happens, as one about a column that is not there, is an *event.StopError.
+// Query runs a query, and calls told with its columns, whose types it may change for the values, then row with each row's values as event.Row
+// has them; the slice is row's to keep. A statement that the server refuses whatever happens, as one about a column that is not there, is an
+// *event.StopError.
 func (s *Session) Query(ctx context.Context, query string, told func([]event.Column) error, row func([]any) error) error {
 	err := selectRows(s.conn, query, nil, told, row)
 	var refused *mysql.MyError

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,8 +40,21 @@ const fixtureFolder = "fixtures"
 // TestFixtures wants of each fixture that load and stream give the documents of want.json; that a load of the changed tables into other
 // indices gives the same bytes; and, where no option says otherwise, that each document is the row that MySQL gives.
 func TestFixtures(t *testing.T) {
-	r := newServers(t, "fixtures", oracle.WorkloadConfig{}, "127.0.0.1:0")
-	fixtures := readFixtures(t, fixtureFolder)
+	playFixtures(newServers(t, "fixtures", oracle.WorkloadConfig{}, "127.0.0.1:0"), readFixtures(t, fixtureFolder, ""))
+}
+
+// TestFixturesOfMariaDB is TestFixtures on MariaDB; what it does not take stands in files with .mariadb behind their names.
+func TestFixturesOfMariaDB(t *testing.T) {
+	db, err := component.StartMariaDB(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Kill() })
+	playFixtures(newServersOn(t, db, "fixtures", oracle.WorkloadConfig{}, "127.0.0.1:0"), readFixtures(t, fixtureFolder, ".mariadb"))
+}
+
+func playFixtures(r *rig, fixtures []fixture) {
+	t := r.t
 	stream, again := r.destination(), r.destination()
 	for _, f := range fixtures {
 		r.must(r.db.Exec("DROP DATABASE IF EXISTS "+f.name, "CREATE DATABASE "+f.name))
@@ -63,7 +78,8 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-func readFixtures(t *testing.T, folder string) []fixture {
+// readFixtures reads FILE.ending in the place of FILE where there is one.
+func readFixtures(t *testing.T, folder, ending string) []fixture {
 	t.Helper()
 	folders, err := filepath.Glob(filepath.Join(folder, "*", "mapping.toml"))
 	if err != nil || len(folders) == 0 {
@@ -73,7 +89,10 @@ func readFixtures(t *testing.T, folder string) []fixture {
 	for _, path := range folders {
 		dir := filepath.Dir(path)
 		read := func(file string) string {
-			data, err := os.ReadFile(filepath.Join(dir, file))
+			data, err := os.ReadFile(filepath.Join(dir, file+ending))
+			if errors.Is(err, fs.ErrNotExist) {
+				data, err = os.ReadFile(filepath.Join(dir, file))
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

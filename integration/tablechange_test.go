@@ -49,7 +49,7 @@ func TestTableChanges(t *testing.T) {
 
 // changeTables plays all folders at once; written says that want.json may be written anew by it.
 func changeTables(r *rig, away string, written bool) {
-	fixtures := readFixtures(r.t, tableChanges)
+	fixtures := readFixtures(r.t, tableChanges, "")
 	sections := r.destination()
 	for i, f := range fixtures {
 		fixtures[i].name = strings.ToLower(f.name[:3]) // of the schema and the source

@@ -23,7 +23,7 @@ var _ sink.Renderer = (*Renderer)(nil)
 type Session interface {
 	// Wait returns once the server shows a set of transactions.
 	Wait(ctx context.Context, gtids string) error
-	// Query calls told with the columns, then row with each row, whose values it may keep.
+	// Query calls told with the columns, which it may change for the values, then row with each row, whose values it may keep.
 	Query(ctx context.Context, query string, told func([]event.Column) error, row func([]any) error) error
 	Close() error
 }
@@ -289,7 +289,9 @@ func (w *work) documents(ctx context.Context, keys map[string]mapping.Key, versi
 	var result *event.Table
 	var rows [][]any
 	err := w.session.Query(ctx, w.rule.Documents(list), func(columns []event.Column) (err error) {
-		result, err = w.rule.Result(w.anchor, columns)
+		if result, err = w.rule.Result(w.anchor, columns); err == nil {
+			copy(columns, result.Columns) // MariaDB tells the key of a union of integers as a DECIMAL
+		}
 		return err
 	}, func(values []any) error {
 		rows = append(rows, values)
