@@ -16,7 +16,7 @@ var (
 // fault that costs long seconds by itself is rarer.
 var kinds = []kind{
 	{"kill", "F1 F5", anyNode, 100 * ms, 3 * sec, 1, nil, kill},
-	{"kill-mid-write", "F1 F3 F5", someone, 100 * ms, 3 * sec, 12, []string{"stragglers"}, killMidWrite},
+	{"kill-mid-write", "F1 F3 F5", someone, 100 * ms, 3 * sec, 30, []string{"stragglers"}, killMidWrite},
 	{"kill-two", "F34", nil, 500 * ms, 3 * sec, 2, []string{"stragglers"}, killTwo},
 	{"kill-all", "F6", nil, 100 * ms, 1 * sec, 2, []string{"stragglers"}, killAll},
 	{"pause-short", "F7", []Target{Leader}, 200 * ms, 400 * ms, 2, nil, pause},
