@@ -73,6 +73,10 @@ func TestMappingAdded(t *testing.T) {
 	judge := r.sample()
 	stop := r.run(r.work.Run)
 	r.progress(500)
+	r.awaitReport("the first mapping's load", func(report status.Report) bool {
+		d, ok := report.Duty("shop/" + r.name + "#load")
+		return ok && d.Load != nil && d.Load.Phase == "done"
+	})
 	before := r.loaded(r.name)
 	file, err := os.ReadFile(r.node.Config())
 	r.must(err)
