@@ -115,6 +115,9 @@ func TestMappingAdded(t *testing.T) {
 	if _, found, err := r.es.Get(t.Context(), pair.Index, "4"); err != nil || found {
 		t.Errorf("a mapping that is gone has written: %v", err)
 	}
+	if log := r.node.LogTail(1000); strings.Contains(log, "[ERROR]") {
+		t.Errorf("the log has an error:\n%s", log)
+	}
 }
 
 // mapped makes a table, and gives a mapping of it to a node that has not started, beside the workload's.

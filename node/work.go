@@ -105,6 +105,9 @@ func (n *Node) runDuty(ctx context.Context, r *dutyRun) {
 			r.enter(status.Paused, "", nil)
 			n.idle(ctx, changed, 0)
 			continue
+		case v.Config.Mappings[r.id.Mapping].Source == "": // its mapping is gone, and it ends
+			n.idle(ctx, changed, 0)
+			continue
 		case r.id.Kind == cluster.Load:
 			err = n.load(ctx, r, v, changed)
 		default:

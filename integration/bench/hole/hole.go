@@ -69,8 +69,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		missing(w, path[0], b)
 	case last == "_refresh":
 		io.WriteString(w, `{"_shards":{"total":1,"successful":1,"failed":0}}`)
+	// An index that takes no new fields, so that none are added to it.
 	case r.Method == http.MethodGet && (len(path) == 1 || last == "_settings" || last == "_mapping"):
-		fmt.Fprintf(w, `{%[1]q:{"aliases":{},"mappings":{},"settings":{"index":{"uuid":"hole-%[1]s","provided_name":%[1]q,`+
+		fmt.Fprintf(w, `{%[1]q:{"aliases":{},"mappings":{"dynamic":"false"},"settings":{"index":{"uuid":"hole-%[1]s","provided_name":%[1]q,`+
 			`"number_of_shards":"1","number_of_replicas":"0","gc_deletes":"15m","creation_date":"1700000000000","version":{"created":"7172999"}}}}}`, path[0])
 	case r.Method == http.MethodPut && len(path) == 1:
 		fmt.Fprintf(w, `{"acknowledged":true,"shards_acknowledged":true,"index":%q}`, path[0])
