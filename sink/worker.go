@@ -152,8 +152,10 @@ func (w *Worker) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(d.rows, func(r event.Row) bool { return r.Partial }) {
-			return w.followRendered(ctx, d)
+		for i := range d.rows {
+			if d.rows[i].Partial {
+				return w.followRendered(ctx, d)
+			}
 		}
 		changes, err := w.Mapper.Map(d.rows) // each change carries its version
 		if err != nil {
@@ -275,7 +277,10 @@ func (w *Worker) send(ctx context.Context) error {
 		if err := w.setAside(ctx, refusals); err != nil {
 			return err
 		}
-		written := slices.DeleteFunc(b.changes, func(c mapping.Change) bool { return left[c.ID] })
+		written := b.changes
+		if len(left) > 0 {
+			written = slices.DeleteFunc(written, func(c mapping.Change) bool { return left[c.ID] })
+		}
 		if err := w.Keeper.Written(ctx, written); err != nil {
 			return err
 		}
@@ -407,7 +412,11 @@ func (w *Writer) Write(ctx context.Context, changes []mapping.Change, failed fun
 // split separates the changes of which no document could be made, and leaves out those of rows that had none. What the document was until
 // then has to go where it no longer is.
 func split(changes []mapping.Change) (good []mapping.Change, bad []Rejection) {
-	if !slices.ContainsFunc(changes, func(c mapping.Change) bool { return c.Err != nil || c.Nowhere }) {
+	all := true
+	for i := range changes { // which are large to copy
+		all = all && changes[i].Err == nil && !changes[i].Nowhere
+	}
+	if all {
 		return changes, nil
 	}
 	for _, c := range changes {
