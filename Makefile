@@ -12,7 +12,7 @@
 SHELL      := bash
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The packages in which goroutines meet; the detector costs several times the test's time elsewhere.
-RACE       := $(patsubst %,./%/...,$(wildcard backoff canal/server cluster lookup memory node peer raftfsm relay sink status binlog snapshot integration/proxy))
+RACE       := $(patsubst %,./%/...,$(wildcard backoff canal/server cluster lookup memory node peer raftfsm relay sink status binlog snapshot zkmode integration/proxy))
 # Every fuzz target, as FOLDER:TARGET.
 FUZZ       := $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func |:|')
 FUZZ_TIME  ?= 2s

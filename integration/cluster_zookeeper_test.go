@@ -24,9 +24,12 @@ import (
 type keeper struct {
 	*trio
 	ensemble *component.ZooKeeper
-	chroot   string                  // of this run, on an ensemble that outlives it
-	ways     map[string][]*proxy.TCP // by the node's name
-	each     func(number int) string // further sections of a node's own file; nil is none
+	session  time.Duration
+	listen   string                          // the host of the proxies
+	place    func(number int) *harness.Place // of the nodes
+	chroot   string                          // of this run, on an ensemble that outlives it
+	ways     map[string][]*proxy.TCP         // by the node's name
+	each     func(number int) string         // further sections of a node's own file; nil is none
 	visits   oracle.Visits
 }
 
@@ -68,14 +71,26 @@ func newKeeperOn(t *testing.T, ensemble *component.ZooKeeper, name string, optio
 			return &harness.Place{HTTP: network.Outer(n) + ":8111", Port: network.Inner(n) + ":8112", Within: network.Within(n)}
 		}
 	}
-	k := &keeper{ensemble: ensemble, chroot: fmt.Sprintf("/%s_%d", name, keepers.Add(1)), ways: make(map[string][]*proxy.TCP)}
+	k := &keeper{ensemble: ensemble, session: session, listen: listen, place: place, chroot: fmt.Sprintf("/%s_%d", name, keepers.Add(1)), ways: make(map[string][]*proxy.TCP)}
 	k.trio = &trio{rig: newServers(t, name, options, listen+":0")}
+	k.cluster = k.newCluster(sections(k))
+	k.watchOver()
+	k.proxy.FailRequests(func(r *http.Request) int {
+		k.visits.Note(r)
+		return 0
+	})
+	return k
+}
+
+// newCluster makes a cluster of three below the chroot, which does not run yet.
+func (k *keeper) newCluster(sections string) *harness.Cluster {
+	k.t.Helper()
 	coordination := func(number int) (string, error) {
 		var servers []string
-		for _, address := range ensemble.Servers() {
-			p, err := proxy.NewTCPOn(listen+":0", address)
+		for _, address := range k.ensemble.Servers() {
+			p, err := proxy.NewTCPOn(k.listen+":0", address)
 			k.must(err)
-			t.Cleanup(func() { p.Close() })
+			k.t.Cleanup(func() { p.Close() })
 			name := fmt.Sprintf("n%d", number)
 			k.ways[name] = append(k.ways[name], p)
 			servers = append(servers, fmt.Sprintf("%q", p.Addr()))
@@ -84,17 +99,11 @@ func newKeeperOn(t *testing.T, ensemble *component.ZooKeeper, name string, optio
 		if k.each != nil {
 			further = k.each(number)
 		}
-		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = %q\nsession_timeout = %q\n\n%s", strings.Join(servers, ", "), k.chroot, session, further), nil
+		return fmt.Sprintf("[coordination]\nmode = \"zookeeper\"\nservers = [%s]\nchroot = %q\nsession_timeout = %q\n\n%s", strings.Join(servers, ", "), k.chroot, k.session, further), nil
 	}
-	var err error
-	k.cluster, err = harness.NewZooKeeper(filepath.Join(t.TempDir(), "canalgo"), 3, sections(k), coordination, place)
+	c, err := harness.NewZooKeeper(filepath.Join(k.t.TempDir(), "canalgo"), 3, sections, coordination, k.place)
 	k.must(err)
-	k.watchOver()
-	k.proxy.FailRequests(func(r *http.Request) int {
-		k.visits.Note(r)
-		return 0
-	})
-	return k
+	return c
 }
 
 // cut cuts a node off from the ensemble; the other nodes, MySQL and Elasticsearch it reaches.
@@ -304,31 +313,38 @@ func TestZooKeeperCarry(t *testing.T) {
 	judge := k.sample()
 	stop := k.run(k.work.Run)
 	k.progress(500)
-	zookeeper := k.cluster
-	before, err := zookeeper.Status(context.Background())
-	k.must(err)
-	for _, n := range zookeeper.Nodes {
-		k.stopInOrder(n)
+	carry := func(to *harness.Cluster) (file string) {
+		t.Helper()
+		file = filepath.Join(t.TempDir(), "state")
+		before, err := k.cluster.Status(context.Background())
+		k.must(err)
+		for _, n := range k.cluster.Nodes {
+			k.stopInOrder(n)
+		}
+		from := k.cluster.Nodes[0]
+		k.at(from, 0, "state", "export", file, "-config", from.Config())
+		k.cluster, k.on = to, to // which is ended with the test, too
+		k.at(to.Nodes[0], 0, "state", "import", file, "-config", to.Nodes[0].Config())
+		k.begin()
+		k.progress(500)
+		after, err := to.Status(context.Background())
+		k.must(err)
+		if len(after.Duties) != len(before.Duties) || after.ConfigVersion != before.ConfigVersion || after.Sources[0].Epoch != before.Sources[0].Epoch {
+			t.Errorf("%d duties, configuration %d, epoch %d; before %d, %d, %d", len(after.Duties), after.ConfigVersion, after.Sources[0].Epoch,
+				len(before.Duties), before.ConfigVersion, before.Sources[0].Epoch)
+		}
+		return file
 	}
-	file := filepath.Join(t.TempDir(), "state")
-	first := zookeeper.Nodes[0]
-	k.at(first, 0, "state", "export", file, "-config", first.Config())
 
+	first := k.cluster.Nodes[0]
 	raft, err := harness.NewCluster(filepath.Join(t.TempDir(), "raft"), 3, k.sections(""))
 	k.must(err)
-	k.cluster, k.on = raft, raft // which is ended with the test, too
-	k.at(raft.Nodes[0], 0, "state", "import", file, "-config", raft.Nodes[0].Config())
-	k.begin()
-	k.progress(500)
-	after, err := raft.Status(context.Background())
-	k.must(err)
-	if len(after.Duties) != len(before.Duties) || after.ConfigVersion != before.ConfigVersion || after.Sources[0].Epoch != before.Sources[0].Epoch {
-		t.Errorf("%d duties, configuration %d, epoch %d; before %d, %d, %d", len(after.Duties), after.ConfigVersion, after.Sources[0].Epoch,
-			len(before.Duties), before.ConfigVersion, before.Sources[0].Epoch)
-	}
+	file := carry(raft)
 	if out := k.at(first, 3, "state", "import", file, "-config", first.Config()); out != "" {
 		t.Errorf("imported over what is there: %s", out)
 	}
+	k.chroot += "_again" // the first one has a cluster
+	carry(k.newCluster(k.sections("")))
 	stop()
 	k.allEqual()
 	judge()
