@@ -433,13 +433,6 @@ func TestTruncateBesideALoadThatDied(t *testing.T) {
 		return nil
 	})
 	late.Release()
-	r.awaitReport("the load", func(report status.Report) bool {
-		for _, d := range report.Duties {
-			if d.Load != nil && d.Load.Phase == "done" {
-				return true
-			}
-		}
-		return false
-	})
+	r.awaitReport("the load", loaded)
 	r.equal()
 }

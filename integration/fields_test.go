@@ -14,7 +14,6 @@ import (
 	"canalgo/integration/component"
 	"canalgo/integration/oracle"
 	"canalgo/mapping"
-	"canalgo/status"
 )
 
 // TestFieldSettingsOnElasticsearch: what on_overflow takes for the limits of a type are Elasticsearch's own, to the last value, and the
@@ -206,14 +205,7 @@ s.timezone = "Europe/Berlin"
 `))
 	t.Cleanup(func() { r.must(r.es.DeleteIndex(context.Background(), "fields_text")) })
 	r.start()
-	r.awaitReport("the load", func(report status.Report) bool {
-		for _, d := range report.Duties {
-			if d.Load != nil && d.Load.Phase != "done" {
-				return false
-			}
-		}
-		return true
-	})
+	r.awaitReport("the loads", loaded)
 	insert("流", 200)
 	r.quiet()
 	r.await("the documents", func() error {

@@ -22,7 +22,6 @@ import (
 	"canalgo/integration/golden"
 	"canalgo/integration/harness"
 	"canalgo/integration/oracle"
-	"canalgo/status"
 )
 
 // A fixture is a folder of integration/fixtures: setup.sql is run in a schema of the folder's name before canalgo starts, change.sql while
@@ -147,14 +146,6 @@ func (r *rig) begin(name, sections string) {
 		}
 	})
 	r.start()
-	loaded := func(report status.Report) bool {
-		for _, d := range report.Duties {
-			if d.Load != nil && d.Load.Phase != "done" {
-				return false
-			}
-		}
-		return true
-	}
 	r.awaitReport("the loads", loaded)
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"canalgo/integration/oracle"
-	"canalgo/status"
 )
 
 // renderedTables are four tables that refer to each other, with keys that may be missing, NULL, or of nobody.
@@ -83,14 +82,7 @@ func TestRendered(t *testing.T) {
 
 func (r *rig) equalRules() {
 	r.t.Helper()
-	r.awaitReport("the loads", func(report status.Report) bool {
-		for _, d := range report.Duties {
-			if d.Load != nil && d.Load.Phase != "done" {
-				return false
-			}
-		}
-		return true
-	})
+	r.awaitReport("the loads", loaded)
 	r.quiet()
 	for name, sql := range renderedRules {
 		result, err := oracle.Pair{SQL: sql, Index: "rendered_" + name}.Compare(context.Background(), r.db, r.es)
