@@ -36,14 +36,15 @@ type Decoder struct {
 
 // NewDecoder returns a Decoder that knows no table yet.
 func NewDecoder() *Decoder {
-	return &Decoder{tables: make(map[event.TableName]*layout), known: make(map[event.TableName]*told)}
+	return &Decoder{tables: make(map[event.TableName]*layout), known: make(map[event.TableName]*told), reader: rowReader{style: &mysqlStyle}}
 }
 
-// NewLiteralDecoder returns a Decoder for whoever passes on what stands in the log: ENUM as its index and SET as its mask, both as uint64, JSON
-// as MySQL's binary JSON, BINARY without the zeros at its end. Columns have their Declared type.
-func NewLiteralDecoder() *Decoder {
+// NewLiteralDecoder returns a Decoder for whoever passes on what stands in the log: ENUM as its index and SET as its mask, both as uint64,
+// BINARY without the zeros at its end; what an update's After lacks in a Partial row is Absent. Columns have their Declared type, and JSON
+// is printed in a style.
+func NewLiteralDecoder(style JSONStyle) *Decoder {
 	d := NewDecoder()
-	d.literal = true
+	d.literal, d.reader.style = true, &style
 	return d
 }
 
@@ -114,8 +115,6 @@ func (d *Decoder) event(e *event.Event) error {
 		return stopf("", "%s: no format description came before it", describeEvent(e))
 	case e.Kind == event.TableMap && h.kind == typeTableMap:
 		return d.tableMap(e, raw)
-	case e.Kind == event.Rows && h.kind == typePartialUpdateRows && d.literal: // no document of the log is the new one
-		return stopf("SET PERSIST binlog_row_value_options = ''", "%s holds parts of JSON documents instead of whole ones", describeEvent(e))
 	case e.Kind == event.Rows && isRows(h.kind):
 		d.source = e
 		if _, err := d.parser.Parse(raw); err != nil {
@@ -239,11 +238,12 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	r.begin(l, data, pos)
 	before, after := columnsIn(e.ColumnBitmap1, len(l.columns)), columnsIn(e.ColumnBitmap1, len(l.columns))
 	row.Partial = before != nil
+	fill := !d.literal || !row.Partial // of what the log does not have, whoever passes it on knows nothing
 	if row.Op == event.Update {
 		after = columnsIn(e.ColumnBitmap2, len(l.columns))
 	}
 	if readHeader(d.source.Raw).kind == typePartialUpdateRows {
-		r.parts = newJSONParts(row.Partial)
+		r.parts = newJSONParts(row.Partial && fill)
 	}
 	for r.pos < len(data) {
 		if row.Op != event.Insert {
@@ -256,7 +256,11 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 			if err := r.parts.afterImage(r); err != nil {
 				return err
 			}
-			if row.After, err = r.image(after, row.Before); err != nil {
+			var other []any
+			if fill {
+				other = row.Before
+			}
+			if row.After, err = r.image(after, other); err != nil {
 				return d.partial(err)
 			}
 		}

@@ -267,7 +267,7 @@ func allTypesMap() []byte {
 
 // TestJSONMalformed: arrays that hold themselves, or the same next one twice, must not be followed for ever.
 func TestJSONMalformed(t *testing.T) {
-	if v, err := jsonDocument([]byte{jsonSmallArray, 2, 0, 10, 0, jsonSmallArray, 0, 0, jsonSmallArray, 0, 0}); !errors.Is(err, errJSON) {
+	if v, err := mysqlStyle.document([]byte{jsonSmallArray, 2, 0, 10, 0, jsonSmallArray, 0, 0, jsonSmallArray, 0, 0}); !errors.Is(err, errJSON) {
 		t.Errorf("a loop: %v, %v", v, err)
 	}
 	const levels = 90
@@ -278,7 +278,7 @@ func TestJSONMalformed(t *testing.T) {
 		doc = append(doc, jsonSmallArray, 10, 0, jsonSmallArray, 10, 0)
 	}
 	copy(doc[len(doc)-6:], []byte{jsonLiteral, 1, 0, jsonLiteral, 1, 0})
-	if v, err := jsonDocument(doc); !errors.Is(err, errJSON) {
+	if v, err := mysqlStyle.document(doc); !errors.Is(err, errJSON) {
 		t.Errorf("%d levels: %.50s, %v", levels, v, err)
 	}
 }
@@ -288,7 +288,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte{0x02, 2, 0, 10, 0, 0x05, 1, 0, 0x04, 1, 0})
 	f.Add([]byte{0x0f, 246, 4, 2, 1, 0x85, 5})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v, err := jsonDocument(b)
+		v, err := mysqlStyle.document(b)
 		if err == nil && v == "" {
 			t.Error("an empty text")
 		}

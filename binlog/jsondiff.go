@@ -85,13 +85,13 @@ func (p *jsonParts) afterImage(r *rowReader) error {
 }
 
 // document returns the text of a column's document. It is event.Absent when the row has changes of one that its image before lacks.
-func (p *jsonParts) document(c *columnLayout, stored []byte) (any, error) {
+func (p *jsonParts) document(style *JSONStyle, c *columnLayout, stored []byte) (any, error) {
 	switch {
 	case p == nil || p.after && !p.changed[c]:
-		return jsonDocument(stored)
+		return style.document(stored)
 	case !p.after:
 		p.before[c] = stored
-		return jsonDocument(stored)
+		return style.document(stored)
 	}
 	before, ok := p.before[c]
 	switch {
@@ -100,17 +100,17 @@ func (p *jsonParts) document(c *columnLayout, stored []byte) (any, error) {
 	case !ok:
 		return nil, fmt.Errorf("%w: the document that was there is not in the log", errJSONDiff)
 	}
-	return changedJSON(before, stored)
+	return style.changed(before, stored)
 }
 
-// changedJSON returns the text that MySQL prints for a document after changes, as a partial update has them instead of the new document:
+// changed returns the text of a document after changes, as a partial update has them instead of the new document:
 //
 //	for each: operation:u8 | path's length:packed | path | value's length:packed | value
 //
 // with no value where one is removed. Without any, the document is as it was.
-func changedJSON(document, changes []byte) (any, error) {
+func (s *JSONStyle) changed(document, changes []byte) (any, error) {
 	if len(changes) == 0 {
-		return jsonDocument(document)
+		return s.document(document)
 	}
 	if len(document) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", errJSONDiff)
@@ -139,7 +139,7 @@ func changedJSON(document, changes []byte) (any, error) {
 		}
 		rest = behind
 	}
-	p := jsonPrinter{limit: maxJSONGrowth*(len(document)+len(changes)) + 64, JSONStyle: mysqlStyle}
+	p := jsonPrinter{limit: maxJSONGrowth*(len(document)+len(changes)) + 64, JSONStyle: *s}
 	out, err := p.node(make([]byte, 0, len(document)+len(changes)), root, 0)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func TestChangedJSON(t *testing.T) {
 		{"into what was put in", [][]byte{jsonChange(jsonReplace, "$.a", []any{}), jsonChange(jsonInsert, "$.a[0]", 8)}, strings.Replace(before, `"a": 1`, `"a": [8]`, 1)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := changedJSON(document(partialDocument), slices.Concat(test.changes...))
+			got, err := mysqlStyle.changed(document(partialDocument), slices.Concat(test.changes...))
 			if err != nil || got != test.want {
 				t.Errorf("got %v, %v, want %s", got, err, test.want)
 			}
@@ -113,11 +113,11 @@ func TestChangedJSONRefuses(t *testing.T) {
 		"no such operation":        jsonChange(7, "$.a", 1),
 		"cut":                      jsonChange(jsonReplace, "$.a", 1)[:5],
 	} {
-		if got, err := changedJSON(document(partialDocument), changes); !errors.Is(err, errJSONDiff) {
+		if got, err := mysqlStyle.changed(document(partialDocument), changes); !errors.Is(err, errJSONDiff) {
 			t.Errorf("%s: got %v, %v", name, got, err)
 		}
 	}
-	if _, err := changedJSON(nil, jsonChange(jsonReplace, "$.a", 1)); !errors.Is(err, errJSONDiff) {
+	if _, err := mysqlStyle.changed(nil, jsonChange(jsonReplace, "$.a", 1)); !errors.Is(err, errJSONDiff) {
 		t.Errorf("an empty document: %v", err)
 	}
 }
@@ -127,7 +127,7 @@ func FuzzChangedJSON(f *testing.F) {
 	f.Add(document(partialDocument), slices.Concat(jsonChange(jsonReplace, "$.b[last]", []any{1}), jsonChange(jsonInsert, `$."k"`, 2), jsonChange(jsonRemove, "$.a", nil)))
 	f.Add(document([]any{1, []any{"a"}}), jsonChange(jsonInsert, "$[1][9]", map[string]any{"a": 1}))
 	f.Fuzz(func(t *testing.T, document, changes []byte) {
-		text, err := changedJSON(document, changes)
+		text, err := mysqlStyle.changed(document, changes)
 		if limit := 2*maxJSONGrowth*(len(document)+len(changes)) + 4096; err == nil && len(text.(string)) > limit {
 			t.Errorf("%d bytes of text", len(text.(string)))
 		}

@@ -36,12 +36,13 @@ const maxJSONDepth = 200
 
 var errJSON = errors.New("malformed binary JSON")
 
-// jsonDocument returns the text that MySQL prints for a document: type:u8 | value. An empty one, which INSERT IGNORE makes, is null.
-func jsonDocument(b []byte) (any, error) {
+// document returns the text of a document of MySQL's binary JSON: type:u8 | value.
+func (s *JSONStyle) document(b []byte) (any, error) {
 	if len(b) == 0 {
-		return "null", nil
+		return s.Empty, nil
 	}
-	out, err := AppendJSON(make([]byte, 0, len(b)+len(b)/2), b, mysqlStyle)
+	p := jsonPrinter{limit: maxJSONGrowth*len(b) + 64, JSONStyle: *s}
+	out, err := p.value(make([]byte, 0, len(b)+len(b)/2), b[0], b[1:], 0)
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +56,11 @@ type JSONStyle struct {
 	Opaque func(dst []byte, kind byte, value []byte) []byte // a value of another type of SQL than DECIMAL and the times
 	// Midnight has a DATE printed with a time, too.
 	Midnight bool
+	Empty    string // an empty document, which INSERT IGNORE makes of NULL
 }
 
 // mysqlStyle is what the server prints.
-var mysqlStyle = JSONStyle{Quoted: appendQuoted, Double: appendDouble, Opaque: appendBase64}
-
-// AppendJSON appends the text of a document of MySQL's binary JSON, which is not empty: type:u8 | value.
-func AppendJSON(dst, b []byte, style JSONStyle) ([]byte, error) {
-	if len(b) == 0 {
-		return dst, errJSON
-	}
-	p := jsonPrinter{limit: len(dst) + maxJSONGrowth*len(b) + 64, JSONStyle: style}
-	return p.value(dst, b[0], b[1:], 0)
-}
+var mysqlStyle = JSONStyle{Quoted: appendQuoted, Double: appendDouble, Opaque: appendBase64, Empty: "null"}
 
 // maxJSONGrowth is above how many times longer a text can be than its document: values that refer to each other could grow without end.
 const maxJSONGrowth = 16

@@ -140,7 +140,7 @@ func (l *layout) takeLiterally(m *replication.TableMapEvent, widths bool) {
 		switch s := &l.columns[i]; s.store {
 		case storeEnum, storeSet:
 			s.store = storeNumber
-		case storeJSON, storePadded:
+		case storePadded:
 			s.store = storeBytes
 		}
 		c := &l.table.Columns[i]

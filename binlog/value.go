@@ -15,6 +15,7 @@ type rowReader struct {
 	data   []byte
 	pos    int
 	layout *layout
+	style  *JSONStyle // of JSON documents
 	parts  *jsonParts // of an event whose JSON documents may come as changes; else nil
 	// Memory that rows and printed values are cut from, to allocate less often.
 	values []any
@@ -154,7 +155,7 @@ func (r *rowReader) value(c *columnLayout) (any, error) {
 	case storeNumber:
 		return little(r.take(c.size)), nil
 	case storeJSON:
-		return r.parts.document(c, r.text(c.size))
+		return r.parts.document(r.style, c, r.text(c.size))
 	}
 	return nil, fmt.Errorf("is stored in a way that is not known (%d)", c.store)
 }

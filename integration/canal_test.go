@@ -211,7 +211,7 @@ func (c javaClient) collect(enough func([]canalEntry) bool) []canalEntry {
 func TestCanal(t *testing.T) {
 	db := ownServer(t, "--binlog-rows-query-log-events=OFF")
 	for name, test := range map[string]func(*testing.T, *component.MySQL){
-		"Types": canalTypes, "Calls": canalCalls, "Statements": canalStatements, "GTIDs": canalGTIDs, "Restart": canalRestart, "Large": canalLarge,
+		"Types": canalTypes, "Calls": canalCalls, "Statements": canalStatements, "GTIDs": canalGTIDs, "Restart": canalRestart, "Large": canalLarge, "Images": canalImages, "ChangesOfJSON": canalChangesOfJSON,
 	} {
 		t.Run(name, func(t *testing.T) {
 			exec(t, db, "DROP DATABASE IF EXISTS shop", "CREATE DATABASE shop")

@@ -184,3 +184,87 @@ func canalText(r canalRow) string {
 	}
 	return b.String()
 }
+
+// canalImages changes rows in sessions that log less than all columns: the client has what the log has.
+func canalImages(t *testing.T, db *component.MySQL) {
+	n := startCanal(t, db, "")
+	n.serves(t)
+	c := startJava(t)
+	c.do(n.connector(), "connect", `subscribe shop\.images`)
+	statements := []string{"USE shop", "CREATE TABLE images (other INT, id INT PRIMARY KEY, v INT, body BLOB)"}
+	var want []string
+	for _, image := range []struct{ name, insert, update, deletion string }{
+		{"MINIMAL", "after 1:id after 2:v", "before 1:id after 2:v", "before 1:id"},
+		{"NOBLOB", "after 0:other after 1:id after 2:v", "before 0:other before 1:id before 2:v after 0:other after 1:id after 2:v", "before 0:other before 1:id before 2:v"},
+		{"FULL", "after 0:other after 1:id after 2:v after 3:body", "before 0:other before 1:id before 2:v before 3:body after 0:other after 1:id after 2:v after 3:body",
+			"before 0:other before 1:id before 2:v before 3:body"},
+	} {
+		statements = append(statements, "SET SESSION binlog_row_image = "+image.name, "INSERT INTO images (id, v) VALUES (1, 10)", "UPDATE images SET v = 11", "DELETE FROM images")
+		want = append(want, image.insert, image.update, image.deletion)
+	}
+	exec(t, db, statements...)
+	updated := make(map[string]int)
+	var got []string
+	c.collect(func(all []canalEntry) bool {
+		got = got[:0]
+		clear(updated)
+		for _, e := range all {
+			for _, r := range e.Rows {
+				var columns []string
+				for _, image := range []struct {
+					name    string
+					columns []canalColumn
+				}{{"before", r.Before}, {"after", r.After}} {
+					for _, column := range image.columns {
+						columns = append(columns, fmt.Sprintf("%s %d:%s", image.name, *column.Index, column.Name))
+						if e.EventType == "UPDATE" && *column.Updated {
+							updated[column.Name]++
+						}
+					}
+				}
+				got = append(got, strings.Join(columns, " "))
+			}
+		}
+		return len(got) >= len(want)
+	})
+	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+		t.Errorf("%s\nwant\n%s", g, w)
+	}
+	if len(updated) != 1 || updated["v"] != 3 {
+		t.Errorf("updated are %v, want v of each update", updated)
+	}
+}
+
+// canalChangesOfJSON has the server log what changes in documents: the client has whole ones, or an error where the log has no document
+// that the changes were made to.
+func canalChangesOfJSON(t *testing.T, db *component.MySQL) {
+	n := startCanal(t, db, "")
+	n.serves(t)
+	c := startJava(t)
+	c.do(n.connector(), "connect", `subscribe shop\.documents`)
+	exec(t, db, "USE shop", "CREATE TABLE documents (id INT PRIMARY KEY, d JSON)", "SET SESSION binlog_row_value_options = PARTIAL_JSON",
+		`INSERT INTO documents VALUES (1, '{"a": 1.5, "long": "a text that is long enough for the server to log changes"}')`,
+		`UPDATE documents SET d = JSON_SET(d, '$.a', 100e0)`, `UPDATE documents SET d = JSON_REMOVE(d, '$.long')`)
+	var got []string
+	c.collect(func(all []canalEntry) bool {
+		got = got[:0]
+		for _, e := range all {
+			for _, r := range e.Rows {
+				got = append(got, *r.After[1].Value)
+			}
+		}
+		return len(got) >= 3
+	})
+	want := `{"a": 1.5, "long": "a text that is long enough for the server to log changes"}, {"a": 100.0, "long": "a text that is long enough for the server to log changes"}, {"a": 100.0}`
+	if all := strings.Join(got, ", "); all != want {
+		t.Errorf("%s, want %s", all, want)
+	}
+	exec(t, db, "USE shop", "SET SESSION binlog_row_value_options = PARTIAL_JSON, SESSION binlog_row_image = MINIMAL", `UPDATE documents SET d = JSON_SET(d, '$.a', 2)`)
+	awaits(t, "the client's end", func() error {
+		_, err := c.Do("get 1000 200")
+		if err == nil || !strings.Contains(err.Error(), "the document that was there is not in the log") {
+			return fmt.Errorf("get gives %v", err)
+		}
+		return nil
+	})
+}

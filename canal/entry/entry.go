@@ -90,7 +90,7 @@ func New(options Options, want func(event.TableName) bool) *Maker {
 	if options.Zone == nil {
 		options.Zone = time.UTC
 	}
-	return &Maker{Want: want, options: options, decoder: binlog.NewLiteralDecoder(), tables: make(map[*event.Table]*table)}
+	return &Maker{Want: want, options: options, decoder: binlog.NewLiteralDecoder(jsonStyle), tables: make(map[*event.Table]*table)}
 }
 
 // Transaction says which transaction the events that follow belong to, and what is executed with it.

@@ -71,25 +71,16 @@ func (m *Maker) rows(e *event.Event) (Entry, bool, error) {
 	if err != nil || len(rows) == 0 {
 		return Entry{}, false, err
 	}
-	if rows[0].Partial { // as all rows of the event
-		return Entry{}, false, &event.StopError{Reason: fmt.Sprintf("the %s %s of %s lacks columns: it was written with a partial row image", rows[0].Op, rows[0].Version, rows[0].Table.Name),
-			Fix: "set binlog_row_image = FULL; sessions that are connected keep their own setting until they reconnect"}
-	}
 	t := m.table(rows[0].Table)
 	w := &m.buffer
 	for i := range slices.Backward(rows) {
 		row := &rows[i]
 		before := w.size()
-		for c := range slices.Backward(row.After) {
-			updated := row.Before == nil || !same(row.Before[c], row.After[c])
-			if err := m.column(2, t, c, row.After[c], updated); err != nil {
-				return Entry{}, false, describe(row, c, err)
-			}
+		if err := m.image(fieldAfter, t, row, row.After); err != nil {
+			return Entry{}, false, err
 		}
-		for c := range slices.Backward(row.Before) {
-			if err := m.column(1, t, c, row.Before[c], false); err != nil {
-				return Entry{}, false, describe(row, c, err)
-			}
+		if err := m.image(fieldBefore, t, row, row.Before); err != nil {
+			return Entry{}, false, err
 		}
 		w.message(12, before)
 	}
@@ -100,13 +91,30 @@ func (m *Maker) rows(e *event.Event) (Entry, bool, error) {
 	return m.finish(e, RowData, rows[0].Table.Name, what, len(rows)), true, nil
 }
 
+// The images in RowData.
+const (
+	fieldBefore protowire.Number = 1
+	fieldAfter  protowire.Number = 2
+)
+
+// image writes the columns of one image of a row. Those that the log does not have (binlog_row_image) leave a gap between the numbers of
+// the others, as in canal.
+func (m *Maker) image(field protowire.Number, t *table, row *event.Row, values []any) error {
+	for i, v := range slices.Backward(values) {
+		if v == event.Absent {
+			continue
+		}
+		updated := field == fieldAfter && (row.Before == nil || !same(row.Before[i], v))
+		if err := m.column(field, t, i, v, updated); err != nil {
+			return &event.StopError{Reason: fmt.Sprintf("%s, column %s: %s", row.Table.Name, row.Table.Columns[i].Name, err),
+				Fix: "check the server's log with mysqlbinlog"}
+		}
+	}
+	return nil
+}
+
 // eventHeader is how many bytes head an event; a rows event's table id follows in 6.
 const eventHeader = 19
-
-func describe(row *event.Row, column int, err error) error {
-	return &event.StopError{Reason: fmt.Sprintf("%s, column %s: %s", row.Table.Name, row.Table.Columns[column].Name, err),
-		Fix: "check the server's log with mysqlbinlog"}
-}
 
 // column writes one value of a row.
 func (m *Maker) column(field protowire.Number, t *table, i int, v any, updated bool) error {

@@ -96,7 +96,8 @@ func (m *Maker) value(c *column, v any) error {
 		w.text(valueField, v)
 		return nil
 	case []byte:
-		return m.bytes(c, v)
+		m.bytes(c, v)
+		return nil
 	case uint16:
 		if c.Type == event.Year && v == 0 {
 			m.text = append(m.text, "0000"...)
@@ -130,29 +131,16 @@ func (m *Maker) value(c *column, v any) error {
 }
 
 // bytes writes a value that has no text of its own, or none that its character set knows.
-func (m *Maker) bytes(c *column, v []byte) error {
+func (m *Maker) bytes(c *column, v []byte) {
 	w := &m.buffer
 	before := w.size()
 	switch c.Type {
-	case event.JSON:
-		if len(v) == 0 { // what INSERT IGNORE makes of NULL
-			break
-		}
-		var err error
-		if m.text, err = binlog.AppendJSON(m.text, v, jsonStyle); err != nil {
-			return err
-		}
-		w.raw(m.text)
-		if cap(m.text) > maxScratch {
-			m.text = nil
-		}
 	case event.Char, event.Text:
 		w.raw(bytes.ToValidUTF8(v, []byte("\uFFFD")))
 	default:
 		w.latin(v)
 	}
 	w.message(valueField, before)
-	return nil
 }
 
 // appendLocal appends a TIMESTAMP, which comes in UTC, as the time of a zone: 2006-01-02 15:04:05 and a fraction, which stays.
