@@ -3,13 +3,16 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"canalgo/integration/component"
 	"canalgo/integration/oracle"
 	"canalgo/status"
 )
@@ -137,4 +140,30 @@ func (r *rig) loaded(mapping string) string {
 	r.must(err)
 	d, _ := report.Duty("shop/" + mapping + "#load")
 	return fmt.Sprint(d.Load)
+}
+
+// TestEncryptedLog reads a log that is encrypted on disk, of which nobody who reads it from the server can tell anything (R12).
+func TestEncryptedLog(t *testing.T) {
+	db, err := component.StartMySQLWithKeyring(t.Context(), t.TempDir(), "--binlog-encryption=ON")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Kill() })
+	r := newRigOn(t, db, "encrypted", oracle.WorkloadConfig{Pace: 20 * time.Millisecond}, "initial")
+	r.start()
+	judge := r.sample()
+	stop := r.run(r.work.Run)
+	r.progress(500)
+	r.must(db.Exec("FLUSH BINARY LOGS"))
+	r.must(r.node.Kill())
+	r.start()
+	r.progress(500)
+	stop()
+	r.equal()
+	judge()
+	file, err := os.ReadFile(filepath.Join(db.Dir, "data", "binlog.000001"))
+	r.must(err)
+	if !bytes.HasPrefix(file, []byte("\xfdbin")) || bytes.Contains(file, []byte(r.name)) {
+		t.Errorf("the log is not encrypted: it begins with %x", file[:4])
+	}
 }

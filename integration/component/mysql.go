@@ -36,8 +36,13 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 	if err != nil {
 		return nil, err
 	}
+	return startMySQL(ctx, install, dir, filepath.Join(install, "root", mysqldProgram), args)
+}
+
+// startMySQL is StartMySQL of a program that may be a copy of the installed one.
+func startMySQL(ctx context.Context, install, dir, program string, args []string) (*MySQL, error) {
 	return startServer(ctx, "mysqld", "SHOW BINARY LOG STATUS", install, dir, func(root, data string) []string {
-		return append(mysqldArgs(root, data), "--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--innodb-redo-log-capacity=1G")
+		return append(mysqldArgs(root, program, data), "--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--innodb-redo-log-capacity=1G")
 	}, args)
 }
 
@@ -84,11 +89,14 @@ func startServer(ctx context.Context, name, logStatus, install, dir string, comm
 	return m, nil
 }
 
-// mysqldArgs is the command that runs the installed mysqld on a data folder.
-func mysqldArgs(root, data string) []string {
+// mysqldProgram is where the server is below an install's root.
+const mysqldProgram = "usr/sbin/mysqld"
+
+// mysqldArgs is the command that runs a mysqld, that of the install's root or a copy, on a data folder.
+func mysqldArgs(root, program, data string) []string {
 	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
 	return []string{filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib,
-		filepath.Join(root, "usr/sbin/mysqld"), "--no-defaults", "--user=root",
+		program, "--no-defaults", "--user=root",
 		"--basedir=" + filepath.Join(root, "usr"),
 		"--lc-messages-dir=" + filepath.Join(root, "usr/share/mysql"),
 		"--character-sets-dir=" + filepath.Join(root, "usr/share/mysql/charsets"),

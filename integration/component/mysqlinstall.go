@@ -36,7 +36,7 @@ func installMySQL(ctx context.Context) (string, error) {
 		if err := os.WriteFile(accounts, []byte(mysqlAccounts), 0o644); err != nil {
 			return err
 		}
-		args := mysqldArgs(root, filepath.Join(dir, "template"))
+		args := mysqldArgs(root, filepath.Join(root, mysqldProgram), filepath.Join(dir, "template"))
 		_, err = run(ctx, args[0], append(args[1:], "--initialize-insecure", "--init-file="+accounts)...)
 		if err != nil {
 			return fmt.Errorf("initialize the data folder: %w", err)
