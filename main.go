@@ -23,12 +23,20 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second one ends the process at once
-	code := cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, program())
-	stop()
-	os.Exit(code)
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2) // room for both, however soon the second one comes
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		again := <-signals
+		os.Exit(signalled + int(again.(syscall.Signal)))
+	}()
+	os.Exit(cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, program()))
 }
+
+// signalled is what a shell adds to a signal's number for the exit code of a process that it has ended.
+const signalled = 128
 
 // program is what the command line works with.
 func program() cli.Program {
