@@ -28,32 +28,33 @@ func newCarrier(h *host) *carrier {
 	return &carrier{host: h, in: make(chan raft.RPC), closed: make(chan struct{})}
 }
 
-// call carries one request there and its answer back.
-func (c *carrier) call(target raft.ServerAddress, request any, data io.Reader, beat bool) (any, error) {
+// call carries one request there and its answer back. at is when it was answered.
+func (c *carrier) call(target raft.ServerAddress, request any, data io.Reader, beat bool) (response any, at time.Time, err error) {
 	n := c.host.net
 	until := time.Now().Add(callTimeout)
 	to := string(target)
 	if c.host.dead.Load() {
-		return nil, errGone
+		return nil, at, errGone
 	}
 	h, err := c.host.reach(to, nil, c.closed, until)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	answer, err := h.carrier.take(request, data, beat, c.closed, until)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
+	at = time.Now()
 	if h.dead.Load() {
-		return nil, errReset
+		return nil, at, errReset
 	}
 	if err := n.link(to, c.host.name).pass(nil, c.closed, until); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	if c.host.dead.Load() || h.dead.Load() { // what a dead one did after its death is not on its disk
-		return nil, errGone
+		return nil, at, errGone
 	}
-	return answer.Response, answer.Error
+	return answer.Response, at, answer.Error
 }
 
 // take gives a request to this host's Raft and returns the answer.
@@ -104,36 +105,38 @@ func (c *carrier) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// exchange carries a copy of a request there, and the answer back into resp.
-func exchange[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader, beat bool) error {
+// exchange carries a copy of a request there, and the answer of that time back into resp.
+func exchange[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader, beat bool) (at time.Time, err error) {
 	request := *args
-	answer, err := c.call(target, &request, data, beat)
+	answer, at, err := c.call(target, &request, data, beat)
 	if a, ok := answer.(*A); ok && err == nil {
 		*resp = *a
 	}
-	return err
+	return at, err
 }
 
 // AppendEntries is part of raft.Transport.
 func (c *carrier) AppendEntries(_ raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	sent, term := time.Now(), args.Term
+	term := args.Term
 	beat := term != 0 && args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
 	c.host.oracle.leads(c.host, term)
-	err := exchange(c, target, args, resp, nil, beat)
+	at, err := exchange(c, target, args, resp, nil, beat)
 	if err == nil && resp.Term == term {
-		c.host.heard(string(target), sent)
+		c.host.heard(string(target), at)
 	}
 	return err
 }
 
 // RequestVote is part of raft.Transport.
 func (c *carrier) RequestVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return exchange(c, target, args, resp, nil, false)
+	_, err := exchange(c, target, args, resp, nil, false)
+	return err
 }
 
 // RequestPreVote is part of raft.WithPreVote.
 func (c *carrier) RequestPreVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return exchange(c, target, args, resp, nil, false)
+	_, err := exchange(c, target, args, resp, nil, false)
+	return err
 }
 
 // InstallSnapshot is part of raft.Transport.
@@ -142,12 +145,14 @@ func (c *carrier) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	return exchange(c, target, args, resp, bytes.NewReader(content), false)
+	_, err = exchange(c, target, args, resp, bytes.NewReader(content), false)
+	return err
 }
 
 // TimeoutNow is part of raft.Transport.
 func (c *carrier) TimeoutNow(_ raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return exchange(c, target, args, resp, nil, false)
+	_, err := exchange(c, target, args, resp, nil, false)
+	return err
 }
 
 // EncodePeer is part of raft.Transport.

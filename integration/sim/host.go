@@ -40,7 +40,7 @@ type host struct {
 
 	mu            sync.Mutex
 	conns         map[*conn]bool
-	acks          map[string]time.Time // by node: when what it answered last was sent
+	acks          map[string]time.Time // by node: when it gave the last answer that has come
 	renewal       time.Time            // when the last renewal that was answered was sent
 	epochs        map[string]cluster.Epoch
 	voters        []string
@@ -55,16 +55,16 @@ func (h *host) id() string {
 	return h.raft.ServerID()
 }
 
-// heard notes that a node has answered what was sent to it at that time.
-func (h *host) heard(name string, sent time.Time) {
+// heard notes that an answer has come which a node gave at that time.
+func (h *host) heard(name string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if sent.After(h.acks[name]) {
-		h.acks[name] = sent
+	if at.After(h.acks[name]) {
+		h.acks[name] = at
 	}
 }
 
-// quorum returns the latest time at which what was sent was answered by a majority.
+// quorum returns the latest time since which a majority has answered.
 func (h *host) quorum() time.Time {
 	servers := h.raft.Servers()
 	h.mu.Lock()

@@ -118,7 +118,7 @@ func (o *oracle) granted(to, by *host, sent time.Time) {
 const (
 	leaseTime = 1500 * time.Millisecond
 	// quorumSlack is how much older than the question a majority's answer may be: one that is on its way when a leader asks counts
-	// for it. Nobody can be elected by those who sent it within this time.
+	// for it. Nobody is elected by those who gave it within this time.
 	quorumSlack = 600 * time.Millisecond
 )
 
