@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,6 +282,48 @@ func TestWhoDoesWhatIsNotItsOwnGetsNoLease(t *testing.T) {
 			if own := name == holder; own != (err == nil) || !own && !strings.Contains(err.Error(), "not its own any more") {
 				t.Errorf("%s renews while %s has the duty: %v", name, holder, err)
 			}
+		}
+	})
+}
+
+// TestALeaseCountsFromItsRequest has answers of the leader take a second: nobody knows when on the way it said so.
+func TestALeaseCountsFromItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2")
+		var mu sync.Mutex
+		asked := make(map[string]time.Time) // by the node's name
+		net.calls = func(from string, r *http.Request) {
+			if r.URL.Path == "/session" {
+				mu.Lock()
+				asked[from] = time.Now()
+				mu.Unlock()
+				time.Sleep(time.Second)
+			}
+		}
+		nodes, _ := trio(t, w, net, members, 2, seed(""))
+		eventually(t, "the stream works", func() bool { return working(t, nodes[0]) })
+		var longest float64
+		for range 500 {
+			time.Sleep(10 * time.Millisecond)
+			for _, n := range nodes {
+				report := n.Report(t.Context())
+				for _, one := range report.Nodes {
+					mu.Lock()
+					at, ok := asked[one.Name]
+					mu.Unlock()
+					if !ok || one.Name == report.Leader {
+						continue
+					}
+					left := 1.5 - time.Since(at).Seconds()
+					if one.LeaseSeconds > left+0.001 {
+						t.Fatalf("%s has a lease for %.2f s, its last request was answered %.2f s ago", one.Name, one.LeaseSeconds, time.Since(at).Seconds())
+					}
+					longest = max(longest, one.LeaseSeconds)
+				}
+			}
+		}
+		if longest == 0 {
+			t.Error("nobody had a lease")
 		}
 	})
 }

@@ -24,7 +24,8 @@ type network struct {
 	mu    sync.Mutex
 	hosts map[string]*host
 	began time.Time
-	feeds func(net.Conn) net.Conn // what a feed's connection goes through, nil for nothing
+	feeds func(net.Conn) net.Conn            // what a feed's connection goes through, nil for nothing
+	calls func(from string, r *http.Request) // hears of each call before its answer leaves, which waits for it; nil for nobody
 }
 
 // A host is one node and its listener for feeds.
@@ -72,6 +73,9 @@ func (p peers) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w := httptest.NewRecorder()
 	h.node.Calls().ServeHTTP(w, r)
+	if p.calls != nil {
+		p.calls(p.from, r)
+	}
 	return w.Result(), nil
 }
 
