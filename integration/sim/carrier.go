@@ -105,8 +105,14 @@ func (c *carrier) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// exchange carries a copy of a request there, and the answer of that time back into resp.
-func exchange[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader, beat bool) (at time.Time, err error) {
+// exchange carries a copy of a request there, and the answer back into resp.
+func exchange[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader) error {
+	_, err := exchangeAt(c, target, args, resp, data, false)
+	return err
+}
+
+// exchangeAt is exchange, of a heartbeat too, and tells when it was answered.
+func exchangeAt[Q, A any](c *carrier, target raft.ServerAddress, args *Q, resp *A, data io.Reader, beat bool) (at time.Time, err error) {
 	request := *args
 	answer, at, err := c.call(target, &request, data, beat)
 	if a, ok := answer.(*A); ok && err == nil {
@@ -120,7 +126,7 @@ func (c *carrier) AppendEntries(_ raft.ServerID, target raft.ServerAddress, args
 	term := args.Term
 	beat := term != 0 && args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
 	c.host.oracle.leads(c.host, term)
-	at, err := exchange(c, target, args, resp, nil, beat)
+	at, err := exchangeAt(c, target, args, resp, nil, beat)
 	if err == nil && resp.Term == term {
 		c.host.heard(string(target), at)
 	}
@@ -129,14 +135,12 @@ func (c *carrier) AppendEntries(_ raft.ServerID, target raft.ServerAddress, args
 
 // RequestVote is part of raft.Transport.
 func (c *carrier) RequestVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	_, err := exchange(c, target, args, resp, nil, false)
-	return err
+	return exchange(c, target, args, resp, nil)
 }
 
 // RequestPreVote is part of raft.WithPreVote.
 func (c *carrier) RequestPreVote(_ raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	_, err := exchange(c, target, args, resp, nil, false)
-	return err
+	return exchange(c, target, args, resp, nil)
 }
 
 // InstallSnapshot is part of raft.Transport.
@@ -145,14 +149,12 @@ func (c *carrier) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	_, err = exchange(c, target, args, resp, bytes.NewReader(content), false)
-	return err
+	return exchange(c, target, args, resp, bytes.NewReader(content))
 }
 
 // TimeoutNow is part of raft.Transport.
 func (c *carrier) TimeoutNow(_ raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	_, err := exchange(c, target, args, resp, nil, false)
-	return err
+	return exchange(c, target, args, resp, nil)
 }
 
 // EncodePeer is part of raft.Transport.
