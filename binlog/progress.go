@@ -17,7 +17,7 @@ type Status struct {
 
 	Position event.Position // the last transaction boundary, without GTIDs
 	Newest   event.Version  // of the newest event that was handed on or passed over
-	Settled  bool           // everything was read that the server held when the stream connected
+	Settled  bool           // everything was read that the server held when the stream connected; false when it has ended
 	CaughtUp time.Time      // when the server last held nothing that was not read
 	Heard    time.Time      // when the server last sent a heartbeat, or an event while the stream was settled
 
@@ -95,6 +95,15 @@ func (p *progress) disconnected(err error) {
 	if err != nil {
 		p.status.LastError, p.status.ErrorTime = err.Error(), time.Now()
 	}
+}
+
+// ended notes that the Stream is over. Another one of its name may begin at an earlier place, and until it does, its log has only this
+// Status.
+func (p *progress) ended() {
+	p.disconnected(nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Settled = false
 }
 
 // read notes a batch before it is emitted.

@@ -49,7 +49,7 @@ func (s *Source) Stream(ctx context.Context, stream string, from event.Position,
 		return fmt.Errorf("position %s: %w", from, err)
 	}
 	p := s.startProgress(stream, from)
-	defer p.disconnected(nil)
+	defer p.ended()
 	var t *tracker
 	t = newTracker(from, func(name event.TableName) bool { return (name.IsZero() || s.filter(name)) && want(name) },
 		func(ctx context.Context, b event.Batch) error {

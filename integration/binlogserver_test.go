@@ -43,6 +43,9 @@ func TestBinlogFrozenServer(t *testing.T) {
 	if took := time.Since(stopped); took > 200*time.Millisecond {
 		t.Errorf("ended after %s", took)
 	}
+	if s.Status("frozen").Settled {
+		t.Error("settled, although it has ended: another one of its name has read nothing yet")
+	}
 	if err := db.Continue(); err != nil {
 		t.Fatal(err)
 	}

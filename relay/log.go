@@ -128,12 +128,13 @@ func (l *Log) Holds(p event.Position) bool {
 	return v >= l.batches[len(l.batches)/2].Last()
 }
 
-// Newest returns the version of the newest event read, and whether the stream has read all that the source held when it began.
+// Newest returns the version of the newest event read, and whether the stream has read all that the source held when it began. Of a closed
+// log nobody can say that: what was read since is in another one.
 func (l *Log) Newest() (event.Version, bool) {
 	settled := l.settled() // asked first: what it covers is in newest below
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.newest, settled
+	return l.newest, settled && l.err == nil
 }
 
 // Expect says that so many cursors are to come: for a while nothing is dropped that they would have to get from the source again.

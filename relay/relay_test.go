@@ -329,6 +329,20 @@ func TestUntilEndsTheFeedAtABoundary(t *testing.T) {
 	}
 }
 
+// TestAClosedLogIsNotSettled: what asks it about the stream that reads now would take what that has given for a foreign writer's.
+func TestAClosedLogIsNotSettled(t *testing.T) {
+	l := newLog(t, 1<<20)
+	c := newCursor(t, l, at(0), user)
+	appendAll(t, l, transaction(1, user))
+	if newest, settled := c.Newest(); newest != at(1).Version() || !settled {
+		t.Errorf("newest %s, settled %t while it is open", newest, settled)
+	}
+	l.Close(io.EOF)
+	if newest, settled := c.Newest(); newest != at(1).Version() || settled {
+		t.Errorf("newest %s, settled %t when it is closed", newest, settled)
+	}
+}
+
 func TestBoundaryHoldsTheGTIDsRead(t *testing.T) {
 	l := newLog(t, 1<<20)
 	appendAll(t, l, transaction(1, user), transaction(2, other))

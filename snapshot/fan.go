@@ -86,14 +86,11 @@ func (w *fanWalk) read(ctx context.Context, key, last []string, limit, most int)
 }
 
 func (w *fanWalk) readOnce(ctx context.Context, key, last []string, limit, most int) (chunk, error) {
-	end, err := w.Boundary()
+	end, err := w.boundary(w.fan.Least)
 	if err != nil {
 		return chunk{}, err
 	}
 	c := chunk{at: end.Version(), read: time.Now()}
-	if c.at < w.fan.Least { // a leader that has just begun
-		return chunk{}, fmt.Errorf("the stream has been read up to %s, and not to the change %s", c.at, w.fan.Least)
-	}
 	keys, err := w.keys(ctx, end, w.Rule.Reached(w.fan.Fan, key, last, limit))
 	if err != nil || len(keys) == 0 {
 		c.end = true

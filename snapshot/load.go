@@ -104,11 +104,22 @@ type Reader struct {
 	Log        hclog.Logger
 
 	steps   steps
-	unknown atomic.Int64 // when a request was last given up whose answer nobody knows, in Unix nanoseconds
+	least   atomic.Uint64 // the version of the first rows read, or of the load's first: none are read at a lower one
+	unknown atomic.Int64  // when a request was last given up whose answer nobody knows, in Unix nanoseconds
 }
 
 // StragglerTime is how long what was sent may be under way after who sent it gave it up, or ended.
 const StragglerTime = 10 * time.Second
+
+// boundary returns the ordinal to read at; an error while it is below least. The stream may have begun again at an earlier place: what a
+// load wrote at an ordinal below its first, its sweep would take for documents of no row.
+func (r *Reader) boundary(least event.Version) (event.Position, error) {
+	end, err := r.Boundary()
+	if err == nil && end.Version() < least {
+		err = fmt.Errorf("the stream has been read up to %s, and not to %s", end.Version(), least)
+	}
+	return end, err
+}
 
 // sweepAfter returns when everything has arrived that was sent for rows which may be gone.
 func (r *Reader) sweepAfter() time.Time {
@@ -161,6 +172,7 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 	if err := RequireKey(r.Table); err != nil {
 		return err
 	}
+	r.least.Store(uint64(p.First))
 	if !p.Sweeping {
 		err := r.copy(ctx, r, p.LastKey, func(ctx context.Context, c chunk) error {
 			if p.First == 0 && r.Part.Where == "" {

@@ -207,6 +207,42 @@ func TestLoadWritesEveryRowOnceAndSweeps(t *testing.T) {
 	}
 }
 
+// TestLoadReadsNothingBelowItsFirstOrdinal: a stream that begins again at an earlier place while the load is under way has a lower newest
+// ordinal for a while. What was written at it would be swept with the documents of no row.
+func TestLoadReadsNothingBelowItsFirstOrdinal(t *testing.T) {
+	const rows = snapshot.ChunkRows + 7
+	for _, c := range []struct {
+		name string
+		from snapshot.Progress
+		ends []uint64 // that the stream has reached, one after the other
+	}{
+		{"in one run", snapshot.Progress{}, []uint64{10, 7, 9, 10}},
+		{"in a run that goes on", snapshot.Progress{First: version(10), LastKey: []string{"500"}}, []uint64{8, 9, 10}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(rows)
+				for id := range 500 * len(c.from.LastKey) {
+					b.dest.docs[fmt.Sprint(id+1)], b.dest.version[fmt.Sprint(id+1)] = "row", version(10)
+				}
+				b.dest.docs["orphan"], b.dest.version["orphan"] = "old", version(9)
+				asked := 0
+				b.reader.Boundary = func() (event.Position, error) {
+					n := c.ends[min(asked, len(c.ends)-1)]
+					asked++
+					return event.Position{Epoch: epoch, Count: event.FirstCount + n, GTIDs: "set"}, nil
+				}
+				if err := b.reader.Load(t.Context(), c.from, keep(t)); err != nil {
+					t.Fatal(err)
+				}
+				if asked < len(c.ends) || len(b.dest.docs) != rows || b.dest.docs["orphan"] != "" {
+					t.Errorf("%d documents, asked %d times; want %d, no orphan, and %d at least", len(b.dest.docs), asked, rows, len(c.ends))
+				}
+			})
+		})
+	}
+}
+
 // TestLoadOfAPartSweepsNothing: a document of a row that the part leaves out looks as one of no row does.
 func TestLoadOfAPartSweepsNothing(t *testing.T) {
 	for _, c := range []struct {

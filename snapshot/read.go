@@ -96,7 +96,7 @@ func (r *Reader) again(ctx context.Context, ask func() error) error {
 var errCut = errors.New("the chunk is full")
 
 func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, error) {
-	end, err := r.Boundary()
+	end, err := r.boundary(event.Version(r.least.Load()))
 	if err != nil {
 		return chunk{}, err
 	}
@@ -130,6 +130,7 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 	if c.changes, err = r.Mapper.Map(rows); err != nil {
 		return chunk{}, fmt.Errorf("map rows of %s: %w", r.Table.Name, err)
 	}
+	r.least.CompareAndSwap(0, uint64(c.at))
 	return c, nil
 }
 

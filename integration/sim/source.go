@@ -232,6 +232,7 @@ func (s source) Stream(ctx context.Context, stream string, from event.Position, 
 	s.oracle.numbered(from, s.entriesUpTo(txs), txs)
 	d := &dump{source: s, ctx: ctx, stream: stream, want: want, emit: emit, server: from.ServerUUID, at: from, txs: txs}
 	s.note(stream, func(p *node.SourceProgress) { *p = node.SourceProgress{Since: time.Now()} })
+	defer s.note(stream, func(p *node.SourceProgress) { p.Settled = false })
 	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		err := d.follow()
