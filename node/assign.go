@@ -61,6 +61,10 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 	if err != nil || len(release) == 0 {
 		return err
 	}
+	loads := underWay(release, v)
+	if err := n.withdraw(ctx, x, v, loads); err != nil {
+		return err
+	}
 	late := n.release(ctx, release)
 	defer n.unhold(release)
 	if err := n.savePositions(ctx, x.term); err != nil {
@@ -69,13 +73,25 @@ func (n *Node) move(ctx context.Context, x *reign, v cluster.View, todo map[clus
 	if err := n.withdraw(ctx, x, v, late); err != nil {
 		return err
 	}
-	for _, id := range late {
+	for _, id := range slices.Concat(loads, late) {
 		delete(todo, id) // it is given away next, as one that nobody does
+	}
+	for _, id := range underWay(release, n.View()) { // a load that began meanwhile stays with its stream until next time
+		delete(todo, id)
+		delete(todo, streamOf(id))
 	}
 	return n.reassign(ctx, x, v, todo)
 }
 
-// withdraw takes duties from nodes that have a lease and something in flight, and waits until these have heard of it and do them no
+// underWay returns those of duties which are loads that a node is at. They end when it has heard of it: no feed can be ended before.
+func underWay(ids []cluster.DutyID, v cluster.View) []cluster.DutyID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id cluster.DutyID) bool {
+		d := v.Duties[id]
+		return d.Assignment.Node == "" || d.Load == nil || d.Load.Phase == cluster.LoadDone
+	})
+}
+
+// withdraw takes duties from nodes that have a lease and are at something, and waits until these have heard of it and do them no
 // more, or their lease is over, so that no two begin writes of one duty (rule 6).
 func (n *Node) withdraw(ctx context.Context, x *reign, v cluster.View, ids []cluster.DutyID) error {
 	if len(ids) == 0 {

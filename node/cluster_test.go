@@ -89,6 +89,58 @@ func TestDutiesAreSpreadAndStay(t *testing.T) {
 	})
 }
 
+// TestALoadIsWithdrawnBeforeItMoves: nobody knows when a load begins its last write but the node that does it.
+func TestALoadIsWithdrawnBeforeItMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3", "n4")
+		w.rows["a"] = ""
+		nodes, _ := trio(t, w, net, members, 3, several(4))
+		eventually(t, "four streams on three nodes, working", func() bool { return even(nodes[0], 3, 4) && working(t, nodes[1]) })
+		released := make(chan struct{})
+		w.set(func() { w.selects = released })
+		for name := range nodes[0].View().Config.Mappings {
+			if _, err := nodes[0].StartLoad(t.Context(), "shop", name, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "four loads that read", func() bool {
+			reading := 0
+			for _, d := range nodes[1].Report(t.Context()).Duties {
+				if d.Kind == "load" && d.Stage == status.Working {
+					reading++
+				}
+			}
+			return reading == 4
+		})
+		before := nodes[0].View().Duties
+		net.start(t, w, members.Member(3), "n4", several(4))
+		eventually(t, "one stream on each of four nodes", func() bool { return even(nodes[0], 4, 4) })
+		close(released)
+		eventually(t, "all loads are done where their streams are", func() bool {
+			for id, d := range nodes[0].View().Duties {
+				stream := cluster.DutyID{Source: id.Source, Mapping: id.Mapping, Kind: cluster.Stream}
+				if d.Load != nil && d.Load.Phase != cluster.LoadDone || d.Assignment.Node != nodes[0].View().Duties[stream].Assignment.Node {
+					return false
+				}
+			}
+			return true
+		})
+		moved := 0
+		for id, d := range nodes[0].View().Duties {
+			switch was := before[id].Assignment; {
+			case d.Assignment == was:
+			case id.Kind == cluster.Load && d.Assignment.Epoch != was.Epoch+2: // it is withdrawn, then given
+				t.Errorf("%s: assigned %+v after %+v", id, d.Assignment, was)
+			case id.Kind == cluster.Load:
+				moved++
+			}
+		}
+		if moved != 1 {
+			t.Errorf("%d loads moved, want 1", moved)
+		}
+	})
+}
+
 func TestDutyOfACutNodeMovesAfterItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
