@@ -89,6 +89,34 @@ func TestDutiesAreSpreadAndStay(t *testing.T) {
 	})
 }
 
+// TestAFileThatDiffersIsTold: once, by the node whose file it is, whoever leads.
+func TestAFileThatDiffersIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, net, members := newWorld(), newNetwork(), memory.New("n1", "n2", "n3")
+		net.files = map[string][]string{"n2": {"source.more: added"}}
+		var mu sync.Mutex
+		var told []string
+		net.logs = func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(line, "the file differs") {
+				told = append(told, line)
+			}
+		}
+		nodes, _ := trio(t, w, net, members, 3, seed(""))
+		lines := func() int { mu.Lock(); defer mu.Unlock(); return len(told) }
+		eventually(t, "the stream works, and n2 has said it", func() bool { return working(t, nodes[0]) && lines() == 1 })
+		members.MoveLeader(1)
+		eventually(t, "n2 leads, and all work", func() bool { return nodes[0].View().Leader == "n2" && working(t, nodes[1]) })
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) != 1 || !strings.Contains(told[0], "n2") || !strings.Contains(told[0], "canalgo apply") || !strings.Contains(told[0], "source.more: added") {
+			t.Errorf("told %q, want the one line of n2", told)
+		}
+	})
+}
+
 // TestALoadIsWithdrawnBeforeItMoves: nobody knows when a load begins its last write but the node that does it.
 func TestALoadIsWithdrawnBeforeItMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -49,13 +49,9 @@ func (n *Node) lead(ctx context.Context, term cluster.Term) error {
 	return g.Wait()
 }
 
-// seed proposes the file's configuration when there is none yet, and says when the replicated one differs from it.
+// seed proposes the file's configuration when there is none yet.
 func (n *Node) seed(ctx context.Context, term cluster.Term) error {
-	v, _ := n.coord.View()
-	if v.Config.Version > 0 {
-		for _, d := range n.differs(v) {
-			n.log.Warn("the file differs from the configuration in use; canalgo apply would change", "what", d)
-		}
+	if n.View().Config.Version > 0 {
 		return nil
 	}
 	if err := n.coord.Propose(ctx, term, cluster.SetConfig{Base: 0, Config: n.cfg.Seed}); err != nil {
@@ -63,6 +59,19 @@ func (n *Node) seed(ctx context.Context, term cluster.Term) error {
 	}
 	n.log.Info("a new cluster; run on each further host: ./canalgo -join " + n.cfg.Self.Address + " -token ... (canalgo token prints the token)")
 	return nil
+}
+
+// compareFile says in the log when the file differs from the configuration in use, as on the one host of several whose file has the
+// sources when another one has made the cluster. It reports false while there is no configuration.
+func (n *Node) compareFile() bool {
+	v := n.View()
+	if v.Config.Version == 0 {
+		return false
+	}
+	for _, d := range n.differs(v) {
+		n.log.Warn("the file differs from the configuration in use; canalgo apply would change", "what", d)
+	}
+	return true
 }
 
 // differs says what the file given at the start would change in the configuration that was in use then.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,16 @@ type network struct {
 	began time.Time
 	feeds func(net.Conn) net.Conn            // what a feed's connection goes through, nil for nothing
 	calls func(from string, r *http.Request) // hears of each call before its answer leaves, which waits for it; nil for nobody
+	files map[string][]string                // by the node's name: what its file would change
+	logs  func(line string)                  // is given each line, by several goroutines; nil for nobody
+}
+
+// Write hands on a line of a log.
+func (n *network) Write(line []byte) (int, error) {
+	if n.logs != nil {
+		n.logs(string(line))
+	}
+	return len(line), nil
 }
 
 // A host is one node and its listener for feeds.
@@ -119,7 +130,8 @@ func (h *host) Addr() net.Addr { return &net.TCPAddr{} }
 func (n *network) start(t testing.TB, w *world, member node.Coordinator, name string, c cluster.Config) (*node.Node, func()) {
 	t.Helper()
 	one, err := node.New(node.Config{ID: name, Version: "test", Self: cluster.Node{ServerID: name + "@1", Address: name, Version: "test", Commands: cluster.MaxCommandVersion},
-		Peers: peers{n, name}, Seed: c, RingBytes: 20_000, Clock: func() time.Duration { return time.Since(n.began) }, Log: hclog.New(&hclog.LoggerOptions{Name: name, Output: t.Output(), DisableTime: true})}, member, parts{w, name})
+		Peers: peers{n, name}, Seed: c, RingBytes: 20_000, Clock: func() time.Duration { return time.Since(n.began) }, Differs: func(cluster.Config) []string { return n.files[name] },
+		Log: hclog.New(&hclog.LoggerOptions{Name: name, Output: io.MultiWriter(t.Output(), n), DisableTime: true})}, member, parts{w, name})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (n *Node) begin() error {
 // keepSession renews the lease at whoever leads, until ctx ends.
 func (n *Node) keepSession(ctx context.Context) error {
 	var since time.Time // when it began to fail
-	warned := false
+	warned, compared := false, false
 	for {
 		pause := renewEvery
 		v, changed := n.coord.View()
@@ -68,6 +68,7 @@ func (n *Node) keepSession(ctx context.Context) error {
 				fallthrough
 			case err == nil:
 				since, warned = time.Time{}, false
+				compared = compared || n.compareFile()
 			default:
 				pause = retryRenewal
 				if since.IsZero() {

@@ -13,7 +13,7 @@ func (r *Reader) Each(ctx context.Context, chunk func([]mapping.Change) error) e
 	}
 	var key []string
 	for limit := r.firstRows(); ; {
-		c, err := r.next(ctx, key, limit)
+		c, err := r.next(ctx, 0, key, limit)
 		if err != nil {
 			return err
 		}

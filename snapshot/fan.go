@@ -38,7 +38,7 @@ func (r *Reader) Fan(ctx context.Context, f Fan, save func(context.Context, FanP
 		}
 		f.Total = total
 	}
-	return r.copy(ctx, &fanWalk{r, f}, f.Key, func(ctx context.Context, c chunk) error {
+	return r.copy(ctx, &fanWalk{r, f}, f.Least, f.Key, func(ctx context.Context, c chunk) error {
 		return save(ctx, FanProgress{At: c.at, Key: c.lastKey, End: c.end, Done: uint64(c.rows), Total: f.Total})
 	})
 }
@@ -61,15 +61,15 @@ type fanWalk struct {
 	fan Fan
 }
 
-func (w *fanWalk) next(ctx context.Context, key []string, limit int) (chunk, error) {
-	return w.read(ctx, key, w.fan.Until, limit, cutBytes)
+func (w *fanWalk) next(ctx context.Context, least event.Version, key []string, limit int) (chunk, error) {
+	return w.read(ctx, least, key, w.fan.Until, limit, cutBytes)
 }
 
-func (w *fanWalk) reread(ctx context.Context, key, last []string) (chunk, error) {
+func (w *fanWalk) reread(ctx context.Context, least event.Version, key, last []string) (chunk, error) {
 	if last == nil {
 		last = w.fan.Until
 	}
-	return w.read(ctx, key, last, maxKeys, maxKeys)
+	return w.read(ctx, least, key, last, maxKeys, maxKeys)
 }
 
 // maxKeys is more than there are keys between two of a chunk, and more than its bytes.
@@ -77,16 +77,16 @@ const maxKeys = 1 << 30
 
 // read reads at most limit documents behind a key up to another, and fewer when they have so many bytes; it tries again while the source
 // does not answer.
-func (w *fanWalk) read(ctx context.Context, key, last []string, limit, most int) (c chunk, err error) {
+func (w *fanWalk) read(ctx context.Context, least event.Version, key, last []string, limit, most int) (c chunk, err error) {
 	err = w.again(ctx, func() error {
-		c, err = w.readOnce(ctx, key, last, limit, most)
+		c, err = w.readOnce(ctx, least, key, last, limit, most)
 		return err
 	})
 	return c, err
 }
 
-func (w *fanWalk) readOnce(ctx context.Context, key, last []string, limit, most int) (chunk, error) {
-	end, err := w.boundary(w.fan.Least)
+func (w *fanWalk) readOnce(ctx context.Context, least event.Version, key, last []string, limit, most int) (chunk, error) {
+	end, err := w.boundary(least)
 	if err != nil {
 		return chunk{}, err
 	}

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"canalgo/backoff"
 	"canalgo/event"
@@ -104,22 +102,11 @@ type Reader struct {
 	Log        hclog.Logger
 
 	steps   steps
-	least   atomic.Uint64 // the version of the first rows read, or of the load's first: none are read at a lower one
-	unknown atomic.Int64  // when a request was last given up whose answer nobody knows, in Unix nanoseconds
+	unknown atomic.Int64 // when a request was last given up whose answer nobody knows, in Unix nanoseconds
 }
 
 // StragglerTime is how long what was sent may be under way after who sent it gave it up, or ended.
 const StragglerTime = 10 * time.Second
-
-// boundary returns the ordinal to read at; an error while it is below least. The stream may have begun again at an earlier place: what a
-// load wrote at an ordinal below its first, its sweep would take for documents of no row.
-func (r *Reader) boundary(least event.Version) (event.Position, error) {
-	end, err := r.Boundary()
-	if err == nil && end.Version() < least {
-		err = fmt.Errorf("the stream has been read up to %s, and not to %s", end.Version(), least)
-	}
-	return end, err
-}
 
 // sweepAfter returns when everything has arrived that was sent for rows which may be gone.
 func (r *Reader) sweepAfter() time.Time {
@@ -172,9 +159,8 @@ func (r *Reader) Load(ctx context.Context, p Progress, save func(context.Context
 	if err := RequireKey(r.Table); err != nil {
 		return err
 	}
-	r.least.Store(uint64(p.First))
 	if !p.Sweeping {
-		err := r.copy(ctx, r, p.LastKey, func(ctx context.Context, c chunk) error {
+		err := r.copy(ctx, r, p.First, p.LastKey, func(ctx context.Context, c chunk) error {
 			if p.First == 0 && r.Part.Where == "" {
 				p.First = c.at
 			}
@@ -239,76 +225,6 @@ func RequireKey(t *event.Table) error {
 	return nil
 }
 
-// A walk reads rows and makes documents of them, in the order of their keys.
-type walk interface {
-	// next reads the chunk behind a key, of at most limit rows.
-	next(ctx context.Context, key []string, limit int) (chunk, error)
-	// reread reads anew what is behind a key, up to the last one of a chunk; nil is the end.
-	reread(ctx context.Context, key, last []string) (chunk, error)
-}
-
-// copy writes chunk after chunk behind a key; while one is read, the two before it are written. Keep is called with each that is
-// written, in their order.
-func (r *Reader) copy(ctx context.Context, from walk, key []string, keep func(context.Context, chunk) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	chunks := make(chan chunk, 1)
-	room := semaphore.NewWeighted(pendingBytes)
-	g.Go(func() error {
-		defer close(chunks)
-		limit := r.firstRows()
-		for {
-			release, err := r.Gate.Share(ctx)
-			if err != nil {
-				return err
-			}
-			c, err := from.next(ctx, key, limit)
-			if err != nil {
-				release()
-				return err
-			}
-			c.done = make(chan error, 1)
-			behind, last := key, c.lastKey
-			if c.end {
-				last = nil // the end of the table
-			}
-			weight := int64(min(c.bytes(), pendingBytes))
-			if err := room.Acquire(ctx, weight); err != nil {
-				release()
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				release()
-				return ctx.Err()
-			case chunks <- c:
-			}
-			g.Go(func() error {
-				defer release()
-				defer room.Release(weight)
-				err := r.writeFresh(ctx, c, func() (chunk, error) { return from.reread(ctx, behind, last) })
-				c.done <- err
-				return err
-			})
-			if c.end {
-				return nil
-			}
-			key, limit = c.lastKey, r.nextRows(c)
-		}
-	})
-	g.Go(func() error {
-		for c := range chunks {
-			if err := <-c.done; err != nil {
-				return err
-			}
-			if err := keep(ctx, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return g.Wait()
-}
-
 // Render reads the row with that key and writes its document; when the row is gone, or now makes another document, the
 // given one is deleted. The document is nowhere else then, as far as routings, beside its id, say where it may be.
 func (r *Reader) Render(ctx context.Context, index, document string, routings, key []string) error {
@@ -317,7 +233,7 @@ func (r *Reader) Render(ctx context.Context, index, document string, routings, k
 		return err
 	}
 	defer release()
-	c, err := r.readOnce(ctx, r.query().exactly(key), math.MaxInt)
+	c, err := r.readOnce(ctx, 0, r.query().exactly(key), math.MaxInt)
 	if err != nil {
 		return err
 	}

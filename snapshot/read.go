@@ -20,9 +20,9 @@ func (r *Reader) query() query {
 
 // next reads the chunk behind a key, of at most limit rows. Of what the server renders the keys are read first: a key may have no
 // document.
-func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, error) {
+func (r *Reader) next(ctx context.Context, least event.Version, key []string, limit int) (chunk, error) {
 	if r.Rule == nil {
-		c, err := r.read(ctx, r.query().next(key, limit), cutBytes)
+		c, err := r.read(ctx, least, r.query().next(key, limit), cutBytes)
 		c.end = c.rows < limit && !c.cut
 		return c, err
 	}
@@ -34,7 +34,7 @@ func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, erro
 	if end {
 		last = nil // up to the end, wherever that is when they are read
 	}
-	c, err := r.read(ctx, r.query().upTo(key, last), cutBytes)
+	c, err := r.read(ctx, least, r.query().upTo(key, last), cutBytes)
 	if err == nil && !c.cut {
 		c.end = end
 		if !end {
@@ -44,8 +44,8 @@ func (r *Reader) next(ctx context.Context, key []string, limit int) (chunk, erro
 	return c, err
 }
 
-func (r *Reader) reread(ctx context.Context, key, last []string) (chunk, error) {
-	return r.read(ctx, r.query().upTo(key, last), math.MaxInt)
+func (r *Reader) reread(ctx context.Context, least event.Version, key, last []string) (chunk, error) {
+	return r.read(ctx, least, r.query().upTo(key, last), math.MaxInt)
 }
 
 // lastKey returns the last of the next keys, and how many they are.
@@ -64,10 +64,10 @@ func (r *Reader) lastKey(ctx context.Context, key []string, limit int) (last []s
 
 // read reads a chunk at the newest ordinal, up to the row with which its values have so many bytes; it tries again while the source
 // does not answer.
-func (r *Reader) read(ctx context.Context, query string, most int) (chunk, error) {
+func (r *Reader) read(ctx context.Context, least event.Version, query string, most int) (chunk, error) {
 	var c chunk
 	err := r.again(ctx, func() (err error) {
-		c, err = r.readOnce(ctx, query, most)
+		c, err = r.readOnce(ctx, least, query, most)
 		return err
 	})
 	return c, err
@@ -81,7 +81,7 @@ func (r *Reader) again(ctx context.Context, ask func() error) error {
 	for {
 		err := ask()
 		var stop *event.StopError
-		if err == nil || ctx.Err() != nil || errors.As(err, &stop) {
+		if err == nil || ctx.Err() != nil || errors.As(err, &stop) || errors.Is(err, errBehind) {
 			return err
 		}
 		step.failed(err)
@@ -95,8 +95,8 @@ func (r *Reader) again(ctx context.Context, ask func() error) error {
 // errCut ends a SELECT that has given enough.
 var errCut = errors.New("the chunk is full")
 
-func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, error) {
-	end, err := r.boundary(event.Version(r.least.Load()))
+func (r *Reader) readOnce(ctx context.Context, least event.Version, query string, most int) (chunk, error) {
+	end, err := r.boundary(least)
 	if err != nil {
 		return chunk{}, err
 	}
@@ -130,7 +130,6 @@ func (r *Reader) readOnce(ctx context.Context, query string, most int) (chunk, e
 	if c.changes, err = r.Mapper.Map(rows); err != nil {
 		return chunk{}, fmt.Errorf("map rows of %s: %w", r.Table.Name, err)
 	}
-	r.least.CompareAndSwap(0, uint64(c.at))
 	return c, nil
 }
 

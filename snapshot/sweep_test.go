@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,60 @@ func TestLoadReadsNothingBelowItsFirstOrdinal(t *testing.T) {
 				}
 				if asked < len(c.ends) || len(b.dest.docs) != rows || b.dest.docs["orphan"] != "" {
 					t.Errorf("%d documents, asked %d times; want %d, no orphan, and %d at least", len(b.dest.docs), asked, rows, len(c.ends))
+				}
+			})
+		})
+	}
+}
+
+// TestATableIsEmptiedWhileALoadWaitsForTheStream: the stream gets on only when it has emptied the table, which waits for the gate.
+func TestATableIsEmptiedWhileALoadWaitsForTheStream(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fails int // writes, from the second on, so that rows are read again
+		ends  []uint64
+	}{
+		{"for more rows", 0, []uint64{10, 7}},
+		{"for the same rows again", 1, []uint64{10, 10, 7}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(snapshot.ChunkRows + 7)
+				b.dest.fail = func() error {
+					if c.fails--; c.fails == 0 {
+						return errors.New("no answer")
+					}
+					return nil
+				}
+				b.newest = 11
+				var emptied atomic.Bool
+				asked := 0
+				b.reader.Boundary = func() (event.Position, error) {
+					b.dest.mu.Lock()
+					defer b.dest.mu.Unlock()
+					n := c.ends[min(asked, len(c.ends)-1)]
+					asked++
+					if emptied.Load() {
+						n = 11
+					}
+					return event.Position{Epoch: epoch, Count: event.FirstCount + n, GTIDs: "set"}, nil
+				}
+				loaded := make(chan error, 1)
+				go func() { loaded <- b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)) }()
+				time.Sleep(time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				release, err := b.reader.Gate.Close(ctx)
+				if err != nil {
+					t.Fatal("the load keeps the gate: ", err)
+				}
+				emptied.Store(true)
+				release()
+				if err := <-loaded; err != nil {
+					t.Fatal(err)
+				}
+				if len(b.dest.docs) != snapshot.ChunkRows+7 {
+					t.Errorf("%d documents", len(b.dest.docs))
 				}
 			})
 		})

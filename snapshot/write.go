@@ -17,11 +17,12 @@ import (
 // errStale says that a chunk is too old to be sent.
 var errStale = errors.New("the rows were read too long ago")
 
-// writeFresh writes a chunk; one that has become too old, or that met an unreachable destination, is read again: what it
+// writeFresh writes a chunk, then releases the gate; one that has become too old, or that met an unreachable destination, is read again: what it
 // holds may have been deleted and forgotten meanwhile.
-func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, error)) error {
+func (r *Reader) writeFresh(ctx context.Context, c chunk, release func(), again rereading) error {
 	step := r.steps.begin(Writing)
 	defer step.end()
+	defer func() { release() }()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		err := r.write(ctx, c, step)
@@ -36,7 +37,8 @@ func (r *Reader) writeFresh(ctx context.Context, c chunk, again func() (chunk, e
 		if err := wait.Wait(ctx); err != nil {
 			return err
 		}
-		if c, err = again(); err != nil {
+		c, release, err = r.share(ctx, release, func() (chunk, error) { return again.from.reread(ctx, again.least, again.behind, again.last) })
+		if err != nil {
 			return err
 		}
 	}

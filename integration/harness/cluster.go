@@ -53,16 +53,12 @@ func NewClusterAt(dir string, count int, sections string, place func(number int)
 	return c, nil
 }
 
-// NewZooKeeper makes count nodes that find each other in an ensemble. Each has a file: the first one's has the sections, and
-// coordination says the section [coordination] of the node of each number, from 1. Nothing runs yet.
+// NewZooKeeper makes count nodes that find each other in an ensemble. Each has a file with the sections, for nobody knows who is first
+// and makes the cluster; coordination says the section [coordination] of the node of each number, from 1. Nothing runs yet.
 func NewZooKeeper(dir string, count int, sections string, coordination func(number int) (string, error), place func(number int) *Place) (*Cluster, error) {
 	c := &Cluster{Dir: dir, place: place, file: func(number int) (string, error) {
 		section, err := coordination(number)
-		text := fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, section)
-		if number == 1 {
-			text += sections
-		}
-		return text, err
+		return fmt.Sprintf("[cluster]\ntoken = %q\n\n%s", ClusterToken, section+sections), err
 	}}
 	for len(c.Nodes) < count {
 		if _, err := c.Add(); err != nil {
