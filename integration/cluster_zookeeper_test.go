@@ -310,9 +310,10 @@ func TestZooKeeperAnotherToken(t *testing.T) {
 func TestZooKeeperCarry(t *testing.T) {
 	k := newKeeper(t, "zcarry", oracle.WorkloadConfig{Truncates: true, Pace: 40 * time.Millisecond}, 4*time.Second, nil)
 	k.begin()
-	judge := k.sample()
+	looks, judge := k.sampler()
 	stop := k.run(k.work.Run)
 	k.progress(500)
+	k.await("looks at the positions of the first cluster", looks.Enough)
 	carry := func(to *harness.Cluster) (file string) {
 		t.Helper()
 		file = filepath.Join(t.TempDir(), "state")

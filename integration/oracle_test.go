@@ -261,9 +261,15 @@ func (r *rig) run(f func(context.Context) error) (stop func()) {
 
 // sample watches the hot keys and the positions until the returned function is called, which judges.
 func (r *rig) sample() (judge func()) {
-	s := &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.on, Ledger: r.work.Ledger()}
+	_, judge = r.sampler()
+	return judge
+}
+
+// sampler is sample, with who looks: at the saved positions of the cluster that is there now.
+func (r *rig) sampler() (s *oracle.Sampler, judge func()) {
+	s = &oracle.Sampler{Elasticsearch: r.es, Index: r.name, IDs: r.work.HotIDs(), Node: r.on, Ledger: r.work.Ledger()}
 	stop := r.run(s.Run)
-	return func() {
+	return s, func() {
 		r.t.Helper()
 		stop()
 		if err := s.Err(); err != nil {

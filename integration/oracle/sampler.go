@@ -97,7 +97,20 @@ func (s *Sampler) Err() error {
 		return fmt.Errorf("%d times changes were not accounted for:\n%s", len(s.missing), strings.Join(s.missing[:min(keep, len(s.missing))], "\n"))
 	case len(s.backward) > 0:
 		return fmt.Errorf("went back %d times:\n%s", len(s.backward), strings.Join(s.backward[:min(keep, len(s.backward))], "\n"))
-	case s.looks < 10 || s.reports < 10 || len(s.documents) == 0 || len(s.positions) == 0:
+	}
+	return s.enough()
+}
+
+// Enough says that too little was seen so far.
+func (s *Sampler) Enough() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.enough()
+}
+
+// enough runs under s.mu.
+func (s *Sampler) enough() error {
+	if s.looks < 10 || s.reports < 10 || len(s.documents) == 0 || len(s.positions) == 0 {
 		return fmt.Errorf("only %d looks at %d documents and %d reports of %d positions", s.looks, len(s.documents), s.reports, len(s.positions))
 	}
 	return nil
