@@ -38,11 +38,18 @@ type Sampler struct {
 	looks     int // at documents
 	reports   int
 	loading   time.Time // when a load was last seen that is not done
+	written   time.Time // what was committed up to then, the streams had written
 }
 
-// loadTime is how long after a load a document may hold a row that is newer than its version: a load writes what it reads with the
-// ordinal of a moment before, and the stream comes to the changes in between later. Versions go up all the same.
+// loadTime is by how much the streams must have got further than the end of a load: before, a document may hold a row that is newer than
+// its version. A load writes what it reads with the ordinal of a moment before, which is long before when a stream is behind, and the
+// stream comes to the changes in between later. Versions go up all the same.
 const loadTime = 5 * time.Second
+
+// goesBack reports whether a document shows an older state than before.
+func (s *Sampler) goesBack(now, last seen) bool {
+	return now.version < last.version || now.ver < last.ver && s.written.Sub(s.loading) > loadTime
+}
 
 type seen struct{ version, ver int64 }
 
@@ -140,7 +147,7 @@ func (s *Sampler) lookAtDocuments(ctx context.Context) error {
 			continue
 		}
 		now, last := seen{d.Version, d.Source.Ver}, s.documents[d.ID]
-		if now.version < last.version || now.ver < last.ver && time.Since(s.loading) > loadTime {
+		if s.goesBack(now, last) {
 			s.backward = append(s.backward, fmt.Sprintf("document %s: version %d with ver %d after version %d with ver %d", d.ID, now.version, now.ver, last.version, last.ver))
 		}
 		s.documents[d.ID] = now
@@ -170,7 +177,13 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports++
+	behind, known := 0.0, true
 	for _, d := range report.Duties {
+		if d.Kind == "stream" {
+			if known = known && d.LagSeconds != nil; known {
+				behind = max(behind, *d.LagSeconds)
+			}
+		}
 		if d.Load != nil && d.Load.Phase != "done" {
 			s.loading = time.Now()
 		}
@@ -197,6 +210,9 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 				then.position, then.version, then.applied, first.position, first.version, first.applied))
 		}
 		s.positions[d.ID] = then
+	}
+	if known {
+		s.written = time.Now().Add(-time.Duration(behind * float64(time.Second)))
 	}
 	return nil
 }
