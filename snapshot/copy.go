@@ -105,6 +105,7 @@ func (r *Reader) boundary(least event.Version) (event.Position, error) {
 // already. It does not hold the gate while the stream is behind: that may have to empty the table before it gets on.
 func (r *Reader) share(ctx context.Context, held func(), read func() (chunk, error)) (c chunk, release func(), err error) {
 	release = held
+	var behind *step
 	wait := backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 	for {
 		if release == nil {
@@ -120,7 +121,13 @@ func (r *Reader) share(ctx context.Context, held func(), read func() (chunk, err
 		if !errors.Is(err, errBehind) {
 			return chunk{}, nothing, err
 		}
-		if err := r.waits(ctx, &wait, err); err != nil {
+		if behind == nil { // one step for all of the wait, so that a long one is a stall
+			behind = r.steps.begin(Reading)
+			defer behind.end()
+			r.Log.Info("rows are read when the stream is there again", "table", r.Table.Name, "reason", err)
+		}
+		behind.failed(err)
+		if err := wait.Wait(ctx); err != nil {
 			return chunk{}, nothing, err
 		}
 	}
@@ -128,12 +135,3 @@ func (r *Reader) share(ctx context.Context, held func(), read func() (chunk, err
 
 // nothing is to be released.
 func nothing() {}
-
-// waits waits for the stream, which shows as a step of the load.
-func (r *Reader) waits(ctx context.Context, wait *backoff.Backoff, why error) error {
-	step := r.steps.begin(Reading)
-	defer step.end()
-	step.failed(why)
-	r.Log.Debug("read rows later", "table", r.Table.Name, "error", why)
-	return wait.Wait(ctx)
-}

@@ -56,11 +56,12 @@ func TestLoadReadsNothingBelowItsFirstOrdinal(t *testing.T) {
 func TestATableIsEmptiedWhileALoadWaitsForTheStream(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		fails int // writes, from the second on, so that rows are read again
+		fails int // which write, from 1, so that rows are read again; 0 for none
 		ends  []uint64
+		says  string // why it does not get on, for who asks
 	}{
-		{"for more rows", 0, []uint64{10, 7}},
-		{"for the same rows again", 1, []uint64{10, 10, 7}},
+		{"for more rows", 0, []uint64{10, 7}, "the stream is behind"},
+		{"for the same rows again", 1, []uint64{10, 10, 7}, "no answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -86,7 +87,10 @@ func TestATableIsEmptiedWhileALoadWaitsForTheStream(t *testing.T) {
 				}
 				loaded := make(chan error, 1)
 				go func() { loaded <- b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)) }()
-				time.Sleep(time.Second)
+				time.Sleep(20 * time.Second)
+				if name, since, err := b.reader.Doing(); name == "" || time.Since(since) < 15*time.Second || err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("it does %q since %s: %v; want a stall: %s", name, time.Since(since), err, c.says)
+				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				release, err := b.reader.Gate.Close(ctx)
