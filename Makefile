@@ -43,7 +43,8 @@ race:
 	go test -race $(RACE)
 
 # One target at a time, as go test wants it. By default so many inputs and not so many seconds: at the end of its seconds go test
-# sometimes fails a target that was not done with an input (FuzzEntry: "context deadline exceeded"). What is found is written to testdata/fuzz beside the test, and stays there.
+# sometimes fails a target that was not done with an input (FuzzEntry: "context deadline exceeded"). What is found is written to
+# testdata/fuzz beside the test, and stays there.
 fuzz:
 	@for target in $(FUZZ); do \
 		go test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1s || exit 1; \

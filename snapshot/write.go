@@ -17,8 +17,8 @@ import (
 // errStale says that a chunk is too old to be sent.
 var errStale = errors.New("the rows were read too long ago")
 
-// writeFresh writes a chunk, then releases the gate; one that has become too old, or that met an unreachable destination, is read again: what it
-// holds may have been deleted and forgotten meanwhile.
+// writeFresh writes a chunk, then releases the gate; one that has become too old, or that met an unreachable destination, is read again:
+// what it holds may have been deleted and forgotten meanwhile.
 func (r *Reader) writeFresh(ctx context.Context, c chunk, release func(), again rereading) error {
 	step := r.steps.begin(Writing)
 	defer step.end()

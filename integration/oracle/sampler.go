@@ -179,10 +179,12 @@ func (s *Sampler) lookAtPositions(ctx context.Context) error {
 	s.reports++
 	behind, known := 0.0, true
 	for _, d := range report.Duties {
-		if d.Kind == "stream" {
-			if known = known && d.LagSeconds != nil; known {
-				behind = max(behind, *d.LagSeconds)
-			}
+		switch {
+		case d.Kind != "stream":
+		case d.LagSeconds == nil:
+			known = false
+		default:
+			behind = max(behind, *d.LagSeconds)
 		}
 		if d.Load != nil && d.Load.Phase != "done" {
 			s.loading = time.Now()
