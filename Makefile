@@ -1,5 +1,5 @@
 # make build    ./canalgo
-# make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, fuzzing for seconds, integration tests
+# make test     everything that must pass: format, vet, staticcheck, unit tests, race detector, a little fuzzing, simulation, integration tests
 # make fuzz     every fuzz target for FUZZ_TIME
 # make simulate SIM_HOURS of whole clusters under faults in virtual time; no server is needed
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running

@@ -104,10 +104,10 @@ func (s *Server) Serve(ctx context.Context, feed Served) error {
 	var listening sync.WaitGroup
 	listening.Go(func() {
 		err := s.listen(serving, feed)
+		stop(err) // first: the write that this frees fails as well, and is not the reason
 		if err != errLeft {
-			s.link.Close() // a write may be waiting
+			s.link.Close()
 		}
-		stop(err)
 	})
 	err := s.send(serving, stop, feed)
 	cause := context.Cause(serving)
