@@ -70,7 +70,11 @@ func TestRedefine(t *testing.T) {
 		{"ALTER TABLE t ADD b ENUM(x'c3a9')", "t: ?"},
 		{"ALTER TABLE t ADD b ENUM('\xe9')", "t: ?"},
 		{"ALTER TABLE t ADD b POINT", "t: ?"},
-		{"ALTER TABLE t ADD b INT INVISIBLE", "t: ?"},
+		{"ALTER TABLE t ADD b INT INVISIBLE AFTER id, ADD c INT COMMENT 'INVISIBLE' /*!80023 invisible */, ADD KEY (a) VISIBLE", "t: id int, b int, a int, v char latin1_swedish_ci, c int, key id"},
+		{"ALTER TABLE t ADD invisible INT NOT NULL Invisible PRIMARY KEY", "t: ?"}, // not by another name
+		{"ALTER TABLE t CHANGE a visible NATIONAL CHAR(3) VISIBLE", "t: ?"},
+		{"ALTER TABLE t ADD `visible` INT VISIBLE, DROP a", "t: id int, v char latin1_swedish_ci, visible int, key id"},
+		{"ALTER TABLE t ADD b INT, ALTER COLUMN a SET INVISIBLE", "t: ?"},
 		{"ALTER TABLE t DROP COLUMN nobody", "t: ?"},
 		{"ALTER TABLE t ADD KEY (a), ADD CHECK (a > 0), ALTER a SET DEFAULT 3, ENGINE = InnoDB, FORCE", ""},
 		{"ALTER TABLE t TRUNCATE PARTITION p0", ""},

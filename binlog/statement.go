@@ -152,7 +152,7 @@ func (c *collector) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 // byWords reads what the parser does not: newer syntax. What ends in Alter keeps all rows for sure.
 func byWords(q query) (event.Action, []event.TableName) {
-	s := scanner{text: q.text, ansi: q.mode&modeANSIQuotes != 0, noEscapes: q.mode&modeNoBackslashEscapes != 0}
+	s := q.words()
 	first := strings.ToUpper(s.word())
 	switch first {
 	case "CREATE", "ALTER":

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/pingcap/tidb/pkg/parser"
@@ -73,7 +74,9 @@ func (t Text) Words() (first, second string) {
 
 // Table returns the table that is named behind the first two words of a statement about one, such as ALTER TABLE.
 func (t Text) Table() (event.TableName, bool) {
-	s := scanner{text: t.SQL, ansi: t.query.mode&modeANSIQuotes != 0, noEscapes: t.query.mode&modeNoBackslashEscapes != 0}
+	q := t.query
+	q.text = t.SQL
+	s := q.words()
 	s.word()
 	if second := s.word(); !isKeyword(second) {
 		return event.TableName{}, false
@@ -93,7 +96,22 @@ func (t Text) Parse() (ast.StmtNode, error) {
 }
 
 // parse reads a statement that has no words of MariaDB's own.
-func (q query) parse() (tree ast.StmtNode, err error) {
+func (q query) parse() (ast.StmtNode, error) {
+	tree, err := q.tree()
+	if err == nil {
+		return tree, nil
+	}
+	if plain := q.withoutVisibility(); plain != q.text {
+		q.text = plain
+		if tree, err := q.tree(); err == nil {
+			return tree, nil
+		}
+	}
+	return nil, err
+}
+
+// tree is parse for what the parser knows.
+func (q query) tree() (tree ast.StmtNode, err error) {
 	p := parser.New()
 	var mode mysql.SQLMode
 	if q.mode&modeANSIQuotes != 0 {
@@ -108,6 +126,28 @@ func (q query) parse() (tree ast.StmtNode, err error) {
 		return err
 	})
 	return tree, err
+}
+
+// withoutVisibility returns the text with an empty comment wherever it says VISIBLE or INVISIBLE, which the parser knows for indexes
+// only. A row in the log has the column either way. A comment may stand wherever a column's visibility may, and nowhere that a
+// name may: a column that has this word as its name does not become another one.
+func (q query) withoutVisibility() string {
+	var b strings.Builder
+	s, written := q.words(), 0
+	for word, quoted := s.next(); word != ""; word, quoted = s.next() {
+		if !quoted && (strings.EqualFold(word, "VISIBLE") || strings.EqualFold(word, "INVISIBLE")) {
+			b.WriteString(q.text[written:s.last])
+			b.WriteString("COMMENT ''")
+			written = s.at
+		}
+	}
+	b.WriteString(q.text[written:])
+	return b.String()
+}
+
+// words returns the scanner of the statement's words.
+func (q query) words() scanner {
+	return scanner{text: q.text, ansi: q.mode&modeANSIQuotes != 0, noEscapes: q.mode&modeNoBackslashEscapes != 0}
 }
 
 // ReadGroup reads the logical times of the raw bytes of an event.Group: when the transaction was committed, and the last one that it may
