@@ -50,7 +50,7 @@ func run(t *testing.T, tests instrument.Tests, environment ...string) (string, b
 	arguments := append([]string{"-test.run", tests.Run, "-test.timeout", "3m", "-test.v"}, strings.Fields(tests.Flags)...)
 	command := exec.CommandContext(t.Context(), path, arguments...)
 	command.Dir = filepath.Join(root, tests.Package)
-	command.Env = append(os.Environ(), environment...)
+	command.Env = append(append(os.Environ(), "TMPDIR="+t.TempDir()), environment...) // a test that panics cleans nothing up
 	out, err := command.CombinedOutput()
 	if !strings.Contains(string(out), "=== RUN") {
 		t.Fatalf("%s has no test %s:\n%s", tests.Package, tests.Run, out)
