@@ -239,6 +239,17 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// README prints the help, for those who read before they build.
+func TestREADMEHasTheHelp(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, help, _ := call(t, cli.Program{}, "-h"); !strings.Contains(string(readme), "$ ./canalgo -h\n"+help+"```\n") {
+		t.Errorf("README.md, The commands: not what canalgo -h prints:\n%s", help)
+	}
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	l, err := api.Listen("127.0.0.1:0")
 	if err != nil {
