@@ -122,7 +122,7 @@ func (p *process) assemble(join string) (err error) {
 	}
 	cfg := node.Config{ID: file.Node.Name, Version: version, ClusterID: p.coordinator.ClusterID(), Self: p.self, Join: file.Cluster.Join, Peers: p.links,
 		Seed: seed, Log: p.log}
-	if len(seed.Mappings) > 0 {
+	if len(seed.Sources) > 0 {
 		cfg.Differs = func(replicated cluster.Config) []string {
 			changes, err := config.Diff(key, replicated, seed)
 			if err != nil {

@@ -14,11 +14,11 @@ import (
 	"canalgo/mapping"
 )
 
-// Validate says what is wrong with a File that did not come from Parse: the sections by themselves and against each other. The
-// error is *Mistakes without lines.
+// Validate says what is wrong with a File that came from FromCluster: the sections by themselves and against each other. Whether a node serves
+// canal's clients is not replicated, so sources may be all that there is. The error is *Mistakes without lines.
 func (f File) Validate() error {
 	mistakes := &Mistakes{File: "configuration"}
-	c := checker{file: &f, has: func(...string) bool { return false }, report: func(found finding) {
+	c := checker{file: &f, served: true, has: func(...string) bool { return false }, report: func(found finding) {
 		mistakes.List = append(mistakes.List, Mistake{Key: path(found.key...) + found.entry, Text: found.text})
 	}}
 	c.check()
@@ -40,6 +40,7 @@ type finding struct {
 type checker struct {
 	compiled map[string]*mapping.Mapping // those whose SQL can be read
 	file     *File
+	served   bool                         // canal's clients may be all that reads the sources
 	has      func(section ...string) bool // whether a section is there that could not be read
 	report   func(finding)
 }
@@ -159,7 +160,7 @@ func (c *checker) missing() {
 		{"sink", "it says where to write", len(c.file.Sinks)},
 		{"mapping", "it says which rows become which documents", len(c.file.Mappings)},
 	} {
-		served := c.file.Canal.Listen != "" && kind.name != "source" && len(c.file.Sinks)+len(c.file.Mappings) == 0
+		served := c.served && kind.name != "source" && len(c.file.Sinks)+len(c.file.Mappings) == 0
 		if kind.count == 0 && !served && !c.has(kind.name) {
 			c.wrong([]string{kind.name}, "there is no section [%s.NAME]; %s", kind.name, kind.what)
 		}

@@ -229,7 +229,7 @@ func Parse(name string, data []byte) (File, error) {
 	r := reader{d: d, file: &file, bad: map[string]bool{}, from: map[string][]string{}}
 	r.sections()
 	r.groups()
-	c := checker{file: &file, has: r.has, report: r.report}
+	c := checker{file: &file, served: file.Canal.Listen != "", has: r.has, report: r.report}
 	c.check()
 	if len(d.mistakes.List) > 0 {
 		d.mistakes.sorted()

@@ -261,6 +261,42 @@ func TestMappingsOfOneDocument(t *testing.T) {
 	if got, err := config.FromCluster(key, replicated); err != nil || !reflect.DeepEqual(got.Mappings, file.Mappings) {
 		t.Errorf("replicated %+v, %v", got.Mappings, err)
 	}
+	first := mapping("address", "people", "select a.user_id as _id, a.city from shop.address a", "upsert = true\non_new_column = \"pause\"\n")
+	for said, wrong := range map[string]bool{"": false, "on_new_column = \"pause\"\n": false, "on_new_column = \"add\"\n": true} {
+		_, mistakes := parse(t, good+first+mapping("user", "people", "select u.id as _id, u.name from shop.user u", "upsert = true\n"+said))
+		if !wrong && len(mistakes) > 0 || wrong && (len(mistakes) != 1 || !strings.Contains(mistakes[0], "mapping.user.on_new_column: \"add\", which mapping.address")) {
+			t.Errorf("%q: %q", said, mistakes)
+		}
+	}
+}
+
+// TestSourcesAlone: a file whose sources only canal's clients read is whole, and so is what it becomes in the cluster, which does not know of
+// [canal_server]. Without that section the file lacks two kinds.
+func TestSourcesAlone(t *testing.T) {
+	alone := good[:strings.Index(good, "[sink.")]
+	if _, mistakes := parse(t, alone); len(mistakes) != 2 {
+		t.Errorf("without [canal_server]: %q", mistakes)
+	}
+	file, mistakes := parse(t, alone+"[canal_server]\nlisten = \":11111\"\n")
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	key := []byte("cluster secret")
+	replicated, err := file.ToCluster(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.FromCluster(key, replicated)
+	if err == nil {
+		err = got.Validate()
+	}
+	if err != nil || len(got.Sources) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got.Sources = nil
+	if err := got.Validate(); err == nil || !strings.Contains(err.Error(), "[source.NAME]") {
+		t.Errorf("nothing at all: %v", err)
+	}
 }
 
 // replicated returns what a file becomes in the replicated state, from which its mappings come back as they were.

@@ -45,6 +45,9 @@ func (r *reader) join(leader, name string) {
 	if part.Load != whole.Load {
 		wrong("load", "%q", part.Load)
 	}
+	if part.OnNewColumn != "" && part.OnNewColumn != whole.OnNewColumn {
+		wrong("on_new_column", "%q", part.OnNewColumn)
+	}
 	for key, set := range map[string]bool{"parts": len(part.Parts) > 0, "relations": len(part.Relations) > 0, "etlCondition": part.EtlCondition != "", "pk": part.PK != ""} {
 		if set {
 			r.d.wrong([]string{"mapping", name, key}, "say it in mapping.%s, with which it makes one mapping (upsert)", leader)
