@@ -408,6 +408,26 @@ func TestALeaseCountsFromItsRequest(t *testing.T) {
 	})
 }
 
+// A leaderless coordinator is one of a cluster that has lost its leader.
+type leaderless struct{ *memory.Member }
+
+func (l leaderless) View() (cluster.View, <-chan struct{}) {
+	v, changed := l.Member.View()
+	v.Leader, v.LeaderAddress, v.Leading = "", "", false
+	return v, changed
+}
+
+// Who votes is known without a leader, too; how many may fail is not.
+func TestVotersWithoutALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _ := newNetwork().start(t, newWorld(), leaderless{memory.New("n1").Member(0)}, "n1", seed(""))
+		eventually(t, "a member", func() bool { return len(n.Report(t.Context()).Nodes) == 1 })
+		if r := n.Report(t.Context()); !r.Nodes[0].Votes || r.Tolerates != nil {
+			t.Errorf("nodes %+v, tolerates %v", r.Nodes, r.Tolerates)
+		}
+	})
+}
+
 // TestANodeThatCannotBeReachedIsNotTakenIn asks the leader to take in nodes whose address is wrong: each refusal names the flag.
 func TestANodeThatCannotBeReachedIsNotTakenIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

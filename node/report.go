@@ -110,10 +110,10 @@ func reportNode(v cluster.View, name string, reports map[string]status.Report, e
 	return out
 }
 
-// tolerates returns how many of the nodes that vote and work can fail.
+// tolerates marks the nodes that vote, and returns how many of them that work can fail; nil while nobody leads.
 func (n *Node) tolerates(v cluster.View, nodes []status.Node) *int {
 	m, ok := n.coord.(Membership)
-	if !ok || v.Leader == "" {
+	if !ok {
 		return nil
 	}
 	all, work := voters(m), 0
@@ -122,6 +122,9 @@ func (n *Node) tolerates(v cluster.View, nodes []status.Node) *int {
 		if nodes[i].Votes && nodes[i].State != status.NodeUnreachable {
 			work++
 		}
+	}
+	if v.Leader == "" {
+		return nil
 	}
 	needed := len(all)/2 + 1
 	if q, ok := n.coord.(interface{ Needs(voters int) int }); ok { // its majority is another one than the nodes'
