@@ -18,8 +18,10 @@ import (
 
 // ElasticsearchOptions change how a server is started; the zero value has no security and a heap of 1 GiB.
 type ElasticsearchOptions struct {
-	// User and Password, when set, switch security on and make this superuser.
+	// User and Password, when set, switch security on and make this user.
 	User, Password string
+	// Role is what the user may do, written as PUT _security/role takes it; "" lets it do everything.
+	Role string
 	// Heap is the size of the heap, as Java writes it: "512m", "1g".
 	Heap string
 	// Settings go into elasticsearch.yml.
@@ -117,8 +119,16 @@ func (e *Elasticsearch) configure(ctx context.Context, home string, o Elasticsea
 	if err == nil && strings.Contains("\n"+string(users), "\n"+o.User+":") {
 		return nil
 	}
+	role := "superuser"
+	if o.Role != "" {
+		role = "limited"
+		// JSON is YAML.
+		if err := os.WriteFile(filepath.Join(config, "roles.yml"), []byte(role+": "+strings.ReplaceAll(o.Role, "\n", " ")+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
 	useradd := exec.CommandContext(ctx, filepath.Join(home, "bin/elasticsearch-users"),
-		"useradd", o.User, "-p", o.Password, "-r", "superuser")
+		"useradd", o.User, "-p", o.Password, "-r", role)
 	useradd.Env = append(os.Environ(), "ES_PATH_CONF="+config, "ES_JAVA_HOME="+javaHome(), "ES_TMPDIR="+filepath.Join(e.Dir, "tmp"))
 	if out, err := useradd.CombinedOutput(); err != nil {
 		return fmt.Errorf("add user %s: %w\n%s", o.User, err, out)
