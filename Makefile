@@ -4,7 +4,7 @@
 # make simulate SIM_HOURS of whole clusters under faults in virtual time; no server is needed
 # make demo     the story of a cluster on real servers; DEMO_KEEP=1 leaves all running
 # make bench    the figures, on real servers
-# make soak     the cluster's scenarios at full length (about 12 min), then SOAK_SCHEDULES random schedules of faults on three nodes,
+# make soak     the cluster's scenarios at full length, then SOAK_SCHEDULES random schedules of faults on three nodes,
 #               as many in ZooKeeper mode, SOAK_KILLS kills and twice SOAK_CUTS cuts of the leader; adds to docs/reliability.jsonl
 # make reliability  puts the figures of docs/reliability.jsonl into docs/reliability.md
 # make clean    removes what build made; the cache of servers stays
@@ -12,7 +12,7 @@
 SHELL      := bash
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The packages in which goroutines meet; the detector costs several times the test's time elsewhere.
-RACE       := $(patsubst %,./%/...,$(wildcard backoff canal/server cluster lookup memory node peer raftfsm relay sink status binlog snapshot zkmode integration/proxy))
+RACE       := $(patsubst %,./%/...,$(wildcard backoff canal/server cluster lookup node peer raftfsm relay sink status binlog snapshot zkmode integration/proxy))
 # Every fuzz target, as FOLDER:TARGET.
 FUZZ       := $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func |:|')
 FUZZ_TIME  ?= 5000x

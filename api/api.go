@@ -21,7 +21,7 @@
 //
 // Any node answers. What begins with /v1/, but for leave and verify, it passes on to the leader.
 //
-// Every answer but the table and the metrics is JSON; an error is {"error": TEXT}. What begins with /v1/ is answered only
+// Every answer but the table, /health and the metrics is JSON; an error is {"error": TEXT}. What begins with /v1/ is answered only
 // over loopback, and to no page of a browser: it can hold keys of rows, or change the state.
 package api
 

@@ -1,9 +1,9 @@
-// Package binlog reads a MySQL server's binary log, and the rows beside it.
+// Package binlog reads the binary log of a MySQL or MariaDB server, and the rows beside it.
 //
 // It has two halves. A Source follows the log on the leader: it looks at event headers, table maps, GTIDs and the ends of
 // transactions, numbers and filters, and hands rows events on as the server sent them. A Decoder turns those into rows
 // on the node that writes them. It needs nothing but what is in the events: names, keys, signs, charsets and labels come from
-// the table map, which the server fills with binlog_row_metadata=FULL.
+// the table map with binlog_row_metadata=FULL, else from the definition that a feed tells before it.
 //
 // The same bytes of the log, read again from any transaction boundary by the position that belongs to it, give the same
 // versions. Whatever cannot be followed exactly ends in an *event.StopError or in a Statement event that names its tables;

@@ -1,7 +1,7 @@
 // Package cli is the command line: it reads arguments, asks a running node or calls what main hands in, and renders the result.
 //
-// Exit codes: 0 done, 2 the command line or a file is wrong, 3 something around it is not as it must be (no node answers, a
-// port in use, a server's setting), 4 a running node stopped or something in it is stuck.
+// Exit codes: 0 done, 1 rows and documents differ (verify), 2 the command line or a file is wrong, 3 something around it is not as it must
+// be (no node answers, a port in use, a server's setting), 4 a running node stopped or something in it is stuck.
 package cli
 
 import (

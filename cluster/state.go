@@ -2,7 +2,7 @@
 //
 // A State is a value: Apply returns a new one and leaves the old one untouched, so that a reader can keep what it got.
 // Apply is total and pure: no clock, no randomness, no map order; the same state and command give the same result on
-// every node. Whoever replicates commands (raftfsm, memory, later ZooKeeper) only encodes, orders and applies them.
+// every node. Whoever replicates commands (raftfsm, zkmode, memory) only encodes, orders and applies them.
 package cluster
 
 import (

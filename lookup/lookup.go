@@ -1,4 +1,5 @@
-// Package lookup renders the documents of mappings whose SQL the source's server answers: joins, functions, groups.
+// Package lookup renders the documents of mappings whose SQL the source's server answers (joins, functions, groups), and reads what rows lack
+// (Completer).
 //
 // Rows of the stream say which documents may have changed, the server says what they are. It is asked only when it shows the
 // rows' transactions, and the answer is written with the newest of their ordinals (design: rows at an ordinal): so the last event

@@ -1,5 +1,5 @@
-// Package mapping turns rows into changes of documents by a rule that canal's users know: the SQL of one table, the name
-// of an index and the name that becomes the document's id.
+// Package mapping turns rows into changes of documents by a rule that canal's users know: the SQL of one table or of several,
+// the name of an index and the name that becomes the document's id. What the server has to render is a Rule.
 //
 // Compile reads the rule, Bind checks it against a table's definition, Map applies it. A rule is compiled once; what it
 // cannot follow exactly as MySQL would, it refuses: the SQL with its place, a definition with table and column, a row by an

@@ -1,4 +1,5 @@
-// Package snapshot writes the rows that exist beside the running stream: loads of whole tables and single rows.
+// Package snapshot writes the rows that exist beside the running stream: loads of all rows or a part, fan-outs, single rows. It reads them
+// for look-ups and for verify, too.
 //
 // It knows one way to read (design: rows at an ordinal): take the end W of a transaction that the stream has read, wait
 // until the server shows that transaction, SELECT, and write with W. A row that changed after W has a later event, which

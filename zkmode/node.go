@@ -8,7 +8,7 @@
 //	parts/NUMBER-...     parts of what does not fit one znode: snapshots, large commands
 //	election/ID-NUMBER   who would lead, ephemeral; the one with the lowest number does, and its term is that number + 1
 //
-// The leader is the only one that writes below Root, and each of its writes is one transaction with a check of its own election
+// But for the candidates' own znodes and the making of the cluster, the leader is the only one that writes below Root, and each of its writes is one transaction with a check of its own election
 // node: when that is gone, nothing of it is written any more. A node that was there once and is missing is an ensemble that has
 // lost its data, never a new cluster. What Propose returned nil for is on the disks of the ensemble's majority. An error other than
 // a refusal (cluster.ErrRefused) leaves open whether the command was, or will be, applied.

@@ -1,4 +1,4 @@
-// Package component installs and starts real MySQL, MariaDB, Elasticsearch and ZooKeeper servers for tests, the demo and benchmarks, runs
+// Package component installs and starts real MySQL, MariaDB, Elasticsearch, ZooKeeper and canal servers for tests, the demo and benchmarks, runs
 // the tools that alter tables under way, and makes networks of several hosts that can be cut.
 //
 // Nothing needs to be on the machine but Go, a JDK, Maven and apt. An install goes into a cache folder outside the

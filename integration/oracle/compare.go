@@ -1,7 +1,7 @@
 // Package oracle makes work for canalgo and judges the result: a Workload changes a table in every way, a Pair compares
 // rows with documents, a Sampler watches that nothing ever goes back while faults happen.
 //
-// It shares no code with what it judges: rows are read by a plain query, documents by a plain scan, and values are brought
+// It shares no code with what it judges, but for how a version is put together: rows are read by a plain query, documents by a plain scan, and values are brought
 // into a common form by rules that are written here, from docs/types.md. What it can not see: changes that MySQL did not
 // log, fields of documents that the query does not select, and a difference between values with the same common form
 // (1.50 and 1.5 of a DECIMAL).

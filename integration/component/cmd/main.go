@@ -1,4 +1,4 @@
-// Command cmd installs MySQL and Elasticsearch, or has both run until it is interrupted.
+// Command cmd installs all servers and tools, or has MySQL and Elasticsearch run until it is interrupted.
 //
 //	go run ./integration/component/cmd install
 //	go run ./integration/component/cmd up [-dir FOLDER]
