@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,6 +45,9 @@ func TestMySQLKeepsDataAndPort(t *testing.T) {
 	}
 	if m.Addr() != addr {
 		t.Errorf("address %s, was %s", m.Addr(), addr)
+	}
+	if out, err := exec.Command("sh", "-c", m.Client+" -N -e 'SELECT id FROM d.t'").CombinedOutput(); err != nil || string(out) != "1\n" {
+		t.Errorf("the client says %q, %v", out, err)
 	}
 	r, err := m.Query("SELECT s, @@max_connections, @@gtid_mode, @@binlog_row_metadata FROM d.t")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type MySQL struct {
 	Dir    string // holds data, log and socket
 	Port   int    // on 127.0.0.1, the same over restarts
 	Socket string
+	Client string // the shell command that starts MySQL's own client as root; "" of a MariaDB
 
 	logStatus string // the statement that tells the end of the binary log
 	process   process.Process
@@ -36,7 +38,13 @@ func StartMySQL(ctx context.Context, dir string, args ...string) (*MySQL, error)
 	if err != nil {
 		return nil, err
 	}
-	return startMySQL(ctx, install, dir, filepath.Join(install, "root", mysqldProgram), args)
+	m, err := startMySQL(ctx, install, dir, filepath.Join(install, "root", mysqldProgram), args)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(install, "root")
+	m.Client = fmt.Sprintf("%s --no-defaults -h 127.0.0.1 -P %d -u root", strings.Join(inRoot(root, filepath.Join(root, "usr/bin/mysql")), " "), m.Port)
+	return m, nil
 }
 
 // startMySQL is StartMySQL of a program that may be a copy of the installed one.
@@ -94,14 +102,18 @@ const mysqldProgram = "usr/sbin/mysqld"
 
 // mysqldArgs is the command that runs a mysqld, that of the install's root or a copy, on a data folder.
 func mysqldArgs(root, program, data string) []string {
+	return append(inRoot(root, program), "--no-defaults", "--user=root",
+		"--basedir="+filepath.Join(root, "usr"),
+		"--lc-messages-dir="+filepath.Join(root, "usr/share/mysql"),
+		"--character-sets-dir="+filepath.Join(root, "usr/share/mysql/charsets"),
+		"--plugin-dir="+filepath.Join(root, "usr/lib/mysql/plugin"),
+		"--datadir="+data)
+}
+
+// inRoot is the command that runs a program with the libraries of an install's root.
+func inRoot(root, program string) []string {
 	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
-	return []string{filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib,
-		program, "--no-defaults", "--user=root",
-		"--basedir=" + filepath.Join(root, "usr"),
-		"--lc-messages-dir=" + filepath.Join(root, "usr/share/mysql"),
-		"--character-sets-dir=" + filepath.Join(root, "usr/share/mysql/charsets"),
-		"--plugin-dir=" + filepath.Join(root, "usr/lib/mysql/plugin"),
-		"--datadir=" + data}
+	return []string{filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib, program}
 }
 
 // socketPath keeps below the 107 bytes that a socket's address can have; a test's folder may be deeper.

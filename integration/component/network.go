@@ -183,6 +183,5 @@ func installIP(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for ip in %s: %w", install, err)
 	}
-	lib := filepath.Join(install, "root/usr/lib/x86_64-linux-gnu")
-	return []string{filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib, program}, nil
+	return inRoot(filepath.Join(install, "root"), program), nil
 }

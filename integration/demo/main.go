@@ -120,7 +120,7 @@ func (d *demo) showStatus(ctx context.Context, out io.Writer) error {
 
 // showAddresses says where everything is and how to look at it.
 func (d *demo) showAddresses(out io.Writer) {
-	fmt.Fprintf(out, "\nmysql          mysql -h 127.0.0.1 -P %d -u root\n", d.db.Port)
+	fmt.Fprintf(out, "\nmysql          %s\n", d.db.Client)
 	fmt.Fprintf(out, "elasticsearch  curl -u canalgo:%s %s/orders/_search\n", component.ElasticPassword, d.es.URL())
 	for _, n := range d.cluster.Nodes {
 		fmt.Fprintf(out, "canalgo %s     ./canalgo status -http %s, process %d\n", n.Name, n.HTTP, n.PID())

@@ -69,6 +69,7 @@ func up(ctx context.Context, dir string) error {
 	defer es.Stop()
 	fmt.Printf("mysql          %s  user root without password, or %s with %s\n", db.Addr(), component.CanalgoUser, component.CanalgoPassword)
 	fmt.Printf("mysql socket   %s\n", db.Socket)
+	fmt.Printf("mysql client   %s\n", db.Client)
 	fmt.Printf("elasticsearch  %s\n", es.URL())
 	fmt.Println("interrupt to stop both")
 	<-ctx.Done()
