@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,30 +89,32 @@ func (n *Node) StartLoad(ctx context.Context, source, mapping, where string) ([]
 	if where != "" {
 		return n.startPart(ctx, v, source, mapping, where)
 	}
+	stream := cluster.DutyID{Source: source, Mapping: mapping, Kind: cluster.Stream}
+	if err := n.forgetIndex(ctx, v, stream); err != nil {
+		return nil, err
+	}
+	if err := n.passStop(ctx, stream); err != nil {
+		return nil, err
+	}
 	loads := []string{mapping}
-	if s := n.source(source); s != nil {
-		if s.stopped() {
-			if err := s.startAgain(ctx, v); err != nil {
-				return nil, err
-			}
-			loads = loads[:0]
-			for name, m := range v.Config.Mappings {
-				if m.Source == source {
-					loads = append(loads, name)
-				}
-			}
-			slices.Sort(loads)
-		}
+	s := n.source(source)
+	again := s != nil && s.stopped()
+	if again {
+		loads = slices.DeleteFunc(slices.Sorted(maps.Keys(v.Config.Mappings)), func(name string) bool { return v.Config.Mappings[name].Source != source })
 	}
 	for _, name := range loads {
-		stream := cluster.DutyID{Source: source, Mapping: name, Kind: cluster.Stream}
-		if err := n.forgetIndex(ctx, v, stream); err != nil {
-			return nil, err
-		}
-		if err := n.passStop(ctx, stream); err != nil {
-			return nil, err
+		if name != mapping {
+			other := cluster.DutyID{Source: source, Mapping: name, Kind: cluster.Stream}
+			if err := n.forgetIndex(ctx, v, other); err != nil { // its destination may be away for long: the stream says whether it is another one
+				n.log.Warn("the index was not looked at", "mapping", name, "error", err)
+			}
 		}
 		if err := n.propose(ctx, cluster.StartLoad{Source: source, Mapping: name}); err != nil {
+			return nil, err
+		}
+	}
+	if again { // last: once the source is read again, nothing tells which mappings lack what lies between
+		if err := s.startAgain(ctx, v); err != nil {
 			return nil, err
 		}
 	}
@@ -196,6 +199,9 @@ func (n *Node) forgetIndex(ctx context.Context, v cluster.View, stream cluster.D
 
 // startAgain opens an epoch at the source's present end: a person said that a load follows.
 func (s *sourceRun) startAgain(ctx context.Context, v cluster.View) error {
+	if s.source == nil { // nobody can make it: status says why
+		return fmt.Errorf("source %s is stopped: %s", s.name, s.lastError())
+	}
 	server, err := s.source.Server(ctx, v.Sources[s.name].ServerUUID)
 	if err != nil {
 		return fmt.Errorf("ask server: %w", err)

@@ -108,7 +108,7 @@ func (n *Node) fan(ctx context.Context, r *dutyRun, v cluster.View, f cluster.Fa
 	}
 	err = reader.Fan(ctx, pass, func(ctx context.Context, p snapshot.FanProgress) error { return n.saveFan(ctx, r, f, p) })
 	if err != nil {
-		n.cutShort(r.id.Mapping)
+		n.cutShort(r.id)
 	}
 	var higher *snapshot.HigherError
 	if errors.As(err, &higher) {

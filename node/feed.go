@@ -360,11 +360,18 @@ func (n *Node) openFeed(ctx context.Context, r *dutyRun, v cluster.View) (sink.F
 // whileLed returns a context that ends when another node is known to lead than v says, or in another term. A leader that was cut
 // off or frozen closes no connection: nobody waits for it then.
 func (n *Node) whileLed(ctx context.Context, v cluster.View) (context.Context, context.CancelFunc) {
+	return n.whileSeen(ctx, func(now cluster.View) bool {
+		return now.Leader == "" || now.Leader == v.Leader && now.Term == v.Term
+	})
+}
+
+// whileSeen returns a context that ends when the view is no longer as it has to be.
+func (n *Node) whileSeen(ctx context.Context, holds func(cluster.View) bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		for {
 			now, changed := n.coord.View()
-			if now.Leader != "" && (now.Leader != v.Leader || now.Term != v.Term) {
+			if !holds(now) {
 				cancel()
 				return
 			}

@@ -105,6 +105,9 @@ func (n *Node) runSources(ctx context.Context, term cluster.Term) error {
 		v, changed := n.coord.View()
 		for name, r := range maps.Clone(runs) {
 			if c, ok := v.Config.Sources[name]; !ok || fingerprint(c) != r.spec {
+				if err := n.savePositions(ctx, term); err != nil { // what is acknowledged is not written again
+					return err
+				}
 				stop(name)
 			}
 		}

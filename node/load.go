@@ -47,7 +47,7 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 	}
 	progress := snapshot.Progress{First: state.First, LastKey: state.LastKey, Rows: state.Rows, Swept: state.Swept, Sweeping: state.Phase == cluster.LoadSweeping}
 	save := func(ctx context.Context, p snapshot.Progress) error {
-		next := cluster.LoadState{First: max(p.First, n.sweepFloor(r.id.Mapping)), LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Where: state.Where, Phase: cluster.LoadCopying, Runs: state.Runs}
+		next := cluster.LoadState{First: max(p.First, n.sweepFloor(stream)), LastKey: p.LastKey, Rows: p.Rows, Swept: p.Swept, Total: max(total, p.Rows), Where: state.Where, Phase: cluster.LoadCopying, Runs: state.Runs}
 		if p.Sweeping {
 			next.Phase = cluster.LoadSweeping
 		}
@@ -57,14 +57,24 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 		state = &next
 		return nil
 	}
-	reader.Floor = func() event.Version { return n.sweepFloor(r.id.Mapping) }
-	reader.SweepAfter = n.loadCutShort(r.id.Mapping).Add(snapshot.StragglerTime)
+	reader.Floor = func() event.Version { return n.sweepFloor(stream) }
+	reader.SweepAfter = n.loadCutShort(stream).Add(snapshot.StragglerTime)
 	if r.assignment.Epoch > 1 || state.Rows > 0 { // another process was at it, and may have sent what has not arrived
 		reader.SweepAfter = time.Now().Add(snapshot.StragglerTime)
 	}
-	err = reader.Load(ctx, progress, save)
+	// What it reads with is of this epoch, and a run that began anew is another one.
+	run, epoch := state.Runs, v.Sources[r.id.Source].Epoch
+	same, end := n.whileSeen(ctx, func(now cluster.View) bool {
+		l := now.Duties[r.id].Load
+		return l != nil && l.Runs == run && now.Sources[r.id.Source].Epoch == epoch && !paused(now, r.id)
+	})
+	defer end()
+	err = reader.Load(same, progress, save)
 	if err != nil {
-		n.cutShort(r.id.Mapping)
+		n.cutShort(stream)
+	}
+	if same.Err() != nil && ctx.Err() == nil {
+		return nil // it goes on, or begins anew, as the view now says
 	}
 	var higher *snapshot.HigherError
 	switch {
@@ -83,30 +93,30 @@ func (n *Node) load(ctx context.Context, r *dutyRun, v cluster.View, changed <-c
 }
 
 // cutShort notes that a load ends before it is done: what it has sent may still be under way.
-func (n *Node) cutShort(mapping string) {
+func (n *Node) cutShort(stream cluster.DutyID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[mapping] = time.Now()
+	n.cut[stream] = time.Now()
 }
 
 // loadCutShort returns when a load of a mapping last ended on this node before it was done, the zero time if none did.
-func (n *Node) loadCutShort(mapping string) time.Time {
+func (n *Node) loadCutShort(stream cluster.DutyID) time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cut[mapping]
+	return n.cut[stream]
 }
 
 // sweepFloor returns the newest version below which this node has cleared a mapping's documents.
-func (n *Node) sweepFloor(mapping string) event.Version {
+func (n *Node) sweepFloor(stream cluster.DutyID) event.Version {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cleared[mapping]
+	return n.cleared[stream]
 }
 
 // raiseSweep notes that all documents of a stream's mapping below a version were deleted, for the load that may be under way.
 func (n *Node) raiseSweep(ctx context.Context, stream cluster.DutyID, before event.Version) error {
 	n.mu.Lock()
-	n.cleared[stream.Mapping] = max(n.cleared[stream.Mapping], before)
+	n.cleared[stream] = max(n.cleared[stream], before)
 	n.mu.Unlock()
 	id := cluster.DutyID{Source: stream.Source, Mapping: stream.Mapping, Kind: cluster.Load}
 	d := n.View().Duties[id]

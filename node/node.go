@@ -219,9 +219,9 @@ type Node struct {
 	mu      sync.Mutex
 	sources map[string]*sourceRun // while this node leads
 	duties  map[cluster.DutyID]*dutyRun
-	gates   map[string]*sink.Gate    // by mapping
-	cleared map[string]event.Version // by mapping
-	cut     map[string]time.Time     // by mapping: when its load last ended before it was done
+	gates   map[string]*sink.Gate            // by mapping
+	cleared map[cluster.DutyID]event.Version // by stream
+	cut     map[cluster.DutyID]time.Time     // by stream: when its mapping's load last ended before it was done
 	asides  map[cluster.DutyID]*quarantine
 	clients map[string]*client // by source
 	sinks   map[string]*openSink
@@ -254,7 +254,7 @@ func New(cfg Config, coord Coordinator, parts Parts) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, coord: coord, parts: parts, log: cfg.Log, began: time.Now(), run: newRun(), tell: make(chan struct{}, 1), asked: make(chan asked),
 		sources: make(map[string]*sourceRun), duties: make(map[cluster.DutyID]*dutyRun),
-		gates: make(map[string]*sink.Gate), cleared: make(map[string]event.Version), cut: make(map[string]time.Time), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
+		gates: make(map[string]*sink.Gate), cleared: make(map[cluster.DutyID]event.Version), cut: make(map[cluster.DutyID]time.Time), asides: make(map[cluster.DutyID]*quarantine), clients: make(map[string]*client), sinks: make(map[string]*openSink)}
 	n.draining, n.drain = context.WithCancel(context.Background())
 	return n, nil
 }

@@ -192,3 +192,26 @@ func TestManyLongRefusalsAreSetAside(t *testing.T) {
 		eventually(t, "all set aside", func() bool { return len(n.Quarantine()) == len(ids) })
 	})
 }
+
+// A row is found again by the names of its key, or not at all when the key is another one by now.
+func TestRetryByAKeyThatHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.refuse = "bad"
+		n, _ := start(t, w, memory.New("n1"), "")
+		eventually(t, "the stream", stage(t, n, "shop/user", status.Idle))
+		w.commit("bad")
+		eventually(t, "an entry", func() bool { return len(n.Quarantine()) == 1 })
+		region := event.Column{Name: "region", Type: event.Char}
+		id := event.Column{Name: "id", Type: event.Char}
+		w.set(func() {
+			w.refuse, w.table = "", &event.Table{Name: table, Columns: []event.Column{id, region}, Key: []int{0, 1}}
+		})
+		if done, err := n.RetryQuarantine(t.Context(), []uint64{n.Quarantine()[0].ID}); done != 0 || err == nil || !strings.Contains(err.Error(), "canalgo load") {
+			t.Errorf("retried %d, %v", done, err)
+		}
+		if len(n.Quarantine()) != 1 {
+			t.Error("the entry is forgotten")
+		}
+	})
+}

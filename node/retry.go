@@ -102,9 +102,9 @@ func (n *Node) retryHere(ctx context.Context, id uint64) error {
 	}
 	again := &refusedAgain{}
 	reader.Keeper = again
-	key := make([]string, len(q.Key))
-	for i, part := range q.Key {
-		_, key[i], _ = strings.Cut(part, "=")
+	key, err := keyNow(reader.Table, q.Key)
+	if err != nil {
+		return fmt.Errorf("document %s: %w", q.Document, err)
 	}
 	if err := reader.Render(ctx, q.Index, q.Document, q.Routings, key); err != nil {
 		return err
@@ -113,6 +113,25 @@ func (n *Node) retryHere(ctx context.Context, id uint64) error {
 		return fmt.Errorf("document %s is refused again: %s", q.Document, again.reason)
 	}
 	return n.quarantine(q.Duty).retried(ctx, q)
+}
+
+// keyNow returns the literals of an entry's COLUMN=LITERAL in the order of the table's key, which may be another one by now. A rendered row's
+// columns of the key have names of their own, "key COLUMN".
+func keyNow(t *event.Table, named []string) ([]string, error) {
+	literals := make(map[string]string)
+	for _, part := range named {
+		name, literal, _ := strings.Cut(strings.TrimPrefix(part, "key "), "=")
+		literals[strings.ToLower(name)] = literal
+	}
+	key := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		literal, ok := literals[strings.ToLower(strings.TrimPrefix(t.Columns[k].Name, "key "))]
+		if !ok || len(t.Key) != len(literals) {
+			return nil, fmt.Errorf("its row is known by %s, which is not the key that rows are found by now; canalgo load writes it anew", strings.Join(named, ", "))
+		}
+		key[i] = literal
+	}
+	return key, nil
 }
 
 // retried takes out an entry whose document was written, unless a later change of it was refused meanwhile.

@@ -166,6 +166,12 @@ func (s *sourceRun) stopped() bool {
 	return s.state == status.SourceStopped
 }
 
+func (s *sourceRun) lastError() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 func (s *sourceRun) setSession(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -351,7 +357,7 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 		if !server.GTIDs || oldest.GTIDs == "" {
 			return false, &event.StopError{Reason: fmt.Sprintf("server %s answers instead of %s, and without GTIDs nobody knows where to go on", server.UUID, have.ServerUUID), Fix: "needs load: canalgo load"}
 		}
-		read, err := s.read(v)
+		read, err := s.read()
 		if err != nil {
 			return false, err
 		}
@@ -370,10 +376,19 @@ func (s *sourceRun) ensureEpoch(ctx context.Context, v cluster.View, server Serv
 	return true, nil
 }
 
-// read returns the GTIDs of all that the source's duties and clients have acknowledged.
-func (s *sourceRun) read(v cluster.View) (string, error) {
+// read returns the GTIDs of all that was read of the source in its present epoch, as far as is known: what was handed out is written, whether
+// it is acknowledged or not.
+func (s *sourceRun) read() (string, error) {
+	v, _ := s.n.coord.View() // it may have been a while since the caller looked
+	s.mu.Lock()
+	last := s.readTo
+	s.mu.Unlock()
+	positions := slices.Collect(v.Positions(s.name))
+	if last.Epoch == v.Sources[s.name].Epoch {
+		positions = append(positions, last)
+	}
 	var read event.GTIDSet
-	for p := range v.Positions(s.name) {
+	for _, p := range positions {
 		set, err := event.ParseGTIDSet(p.GTIDs)
 		if err != nil {
 			return "", fmt.Errorf("position %s: %w", p, err)

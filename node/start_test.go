@@ -18,7 +18,7 @@ type parts struct {
 }
 
 func (p parts) Source(string, cluster.SourceConfig) (node.Source, error) {
-	return source(p), nil
+	return source(p), p.noSource
 }
 func (p parts) Sink(name string, _ cluster.SinkConfig) (node.Sink, error) {
 	if name == "second" {

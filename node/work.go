@@ -358,7 +358,11 @@ func (n *Node) watchIndex(ctx context.Context, r *dutyRun, indexer Indexer, inde
 		case <-tick.C:
 		}
 		uuid, err := indexer.IndexUUID(ctx, index)
-		if err != nil {
+		var stop *event.StopError
+		switch {
+		case errors.As(err, &stop):
+			return err
+		case err != nil:
 			continue // the writes say it
 		}
 		if v, _ := n.coord.View(); v.Duties[r.id].Index != uuid {

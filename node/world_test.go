@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"canalgo/event"
 	"canalgo/lookup"
 	"canalgo/mapping"
@@ -53,6 +55,12 @@ type world struct {
 	received, reconnects uint64
 	selects              chan struct{} // rows are given when it is closed, if not nil
 	indices              chan struct{} // questions for an index wait for it when not nil
+	noIndex              error         // what questions for an index end with
+	noRows               error         // what questions for rows end with
+	noSource             error         // why the source cannot be made
+	gtids                bool          // the server has them: the n-th transaction has number n
+	executed             int           // by the server, when it has GTIDs; what Resolve is asked for beyond that is missing
+	table                *event.Table  // as the server describes it, when not nil
 }
 
 // A write is one document that arrived at the destination.
@@ -95,13 +103,31 @@ func (s source) Server(context.Context, string) (node.Server, error) {
 	if s.apart[s.node] {
 		return node.Server{}, errNoRoute
 	}
-	return node.Server{UUID: s.uuid, Version: "9.7", Names: true}, nil
+	return node.Server{UUID: s.uuid, Version: "9.7", Names: true, GTIDs: s.gtids}, nil
 }
 
-func (s source) Resolve(context.Context, string) (event.Position, error) {
+func (s source) Resolve(_ context.Context, start string) (event.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return event.Position{ServerUUID: s.uuid, File: "binlog.000001", Offset: uint64(len(s.log))}, nil
+	var n int
+	if _, err := fmt.Sscanf(start, gtids, &n); err == nil && n > s.executed {
+		return event.Position{}, &event.StopError{Reason: fmt.Sprintf("%d transactions of %d are missing", n-s.executed, n)}
+	}
+	return event.Position{ServerUUID: s.uuid, File: "binlog.000001", Offset: uint64(len(s.log)), GTIDs: s.first(len(s.log))}, nil
+}
+
+// lineage is the UUID of all GTIDs, and gtids the form of the set of the first transactions.
+var (
+	lineage = uuid.MustParse("3e11fa47-71ca-11e1-9e33-c80aa9429562")
+	gtids   = lineage.String() + ":1-%d"
+)
+
+// first returns the GTIDs of the first n transactions.
+func (w *world) first(n int) string {
+	if !w.gtids || n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(gtids, n)
 }
 
 func (s source) Stream(ctx context.Context, _ string, from event.Position, want func(event.TableName) bool, _ node.History, emit func(context.Context, event.Batch) error) error {
@@ -137,6 +163,9 @@ func (s source) Stream(ctx context.Context, _ string, from event.Position, want 
 		at.Offset++
 		at.Count++
 		b := event.Batch{End: at, Bytes: 10}
+		if s.gtids {
+			b.GTID = event.GTID{UUID: lineage, N: int64(at.Offset)}
+		}
 		if document != "" {
 			b.Events = []event.Event{{Kind: event.Rows, Table: table, Version: at.Version(), Raw: []byte(document)}}
 		}
@@ -155,6 +184,11 @@ func (s source) Define(context.Context, event.TableName, event.Position) (event.
 }
 
 func (s source) Describe(context.Context, event.TableName) (*event.Table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table != nil {
+		return s.table, nil
+	}
 	return &event.Table{Name: table, Columns: []event.Column{{Name: "id", Type: event.Char}}, Key: []int{0}}, nil
 }
 
@@ -193,8 +227,11 @@ func (s source) Lost(err error) bool { return errors.Is(err, errLost) }
 
 func (s source) Select(ctx context.Context, _ event.Position, query string, _ []event.Column, row func([]any) error) error {
 	s.mu.Lock()
-	blocked := s.selects
+	blocked, no := s.selects, s.noRows
 	s.mu.Unlock()
+	if no != nil {
+		return no
+	}
 	if blocked != nil {
 		select {
 		case <-ctx.Done():
@@ -357,7 +394,7 @@ func (d destination) IndexUUID(ctx context.Context, _ string) (string, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.index, nil
+	return d.index, d.noIndex
 }
 
 func (d destination) Mappings(context.Context, string) ([]byte, error) { return []byte("{}"), nil }

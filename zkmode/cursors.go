@@ -97,7 +97,7 @@ func (k *keeping) positions(v cluster.View) (byClient map[string]event.Position,
 // flush writes the cursors and filters that have changed, and beside them what each duty has.
 func (k *keeping) flush(ctx context.Context) error {
 	v, _ := k.n.View()
-	if k.foreign && v.Sources[k.source].Epoch == k.epoch {
+	if k.written == nil || k.foreign && v.Sources[k.source].Epoch == k.epoch {
 		return nil // what another server wrote is still needed
 	}
 	if _, ok := v.Config.Sources[k.source]; !ok {

@@ -52,7 +52,7 @@ type keeping struct {
 	version int32             // of running, while it is ours
 	epoch   uint32            // of the source when it became ours
 	foreign bool              // and somebody else had read since: the source gets a new epoch
-	written map[string]string // the cursors that were written last, by client
+	written map[string]string // the cursors that were written last, by client; nil until those that are there were looked at
 	filters map[string]string // and the filters
 	clients map[string]bool   // of canal's protocol, when all was written last
 }
@@ -183,7 +183,7 @@ func (k *keeping) taken(ctx context.Context, version int32) error {
 	}
 	v, _ := k.n.View()
 	k.ours, k.foreign, k.epoch = true, false, v.Sources[k.source].Epoch
-	k.written, k.filters = make(map[string]string), make(map[string]string)
+	k.written, k.filters = nil, make(map[string]string) // nothing is written before it is known what is there
 	found, err := k.cursors(ctx)
 	if err != nil {
 		return err
@@ -214,6 +214,7 @@ func (k *keeping) taken(ctx context.Context, version int32) error {
 		k.tell(cluster.Custody{Ours: true})
 		return nil
 	}
+	k.written = make(map[string]string)
 	if err := k.takeClients(ctx, found); err != nil {
 		return err
 	}
