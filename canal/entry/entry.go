@@ -105,6 +105,9 @@ func (m *Maker) Entry(e *event.Event) (Entry, bool, error) {
 	m.buffer.reset()
 	switch e.Kind {
 	case event.FormatDescription, event.TableMap, event.Defined:
+		if e.Kind != event.FormatDescription && !m.Want(e.Table) { // a definition that nobody can follow is no matter of who does not want it
+			return Entry{}, false, nil
+		}
 		_, err := m.decoder.Decode([]event.Event{*e})
 		return Entry{}, false, err
 	case event.Group:
@@ -181,8 +184,8 @@ func (m *Maker) finish(e *event.Event, kind Kind, name event.TableName, what int
 		w.number(11, what)
 	}
 	w.number(10, int64(e.Origin.Size))
-	w.text(9, name.Name)
-	w.text(8, name.Schema)
+	w.text(9, valid(name.Name))
+	w.text(8, valid(name.Schema))
 	w.number(7, sourceMySQL)
 	w.number(6, 1000*int64(binary.LittleEndian.Uint32(e.Raw)))
 	w.text(5, "UTF-8")

@@ -33,19 +33,25 @@ type image struct {
 	rows string
 }
 
-// columns are those of the row that a Maker makes of an image, flat, with a table map that ends with a text.
-func columns(t *testing.T, tableMap string, of image) (string, error) {
+// format is the raw bytes of a format description.
+func format(t *testing.T) []byte {
 	t.Helper()
-	format, err := hex.DecodeString("0400392e372e342d32" + strings.Repeat("00", 43) + "00000000" + "13" + // version 4, "9.7.4-2", the time, bytes of a header
+	b, err := hex.DecodeString("0400392e372e342d32" + strings.Repeat("00", 43) + "00000000" + "13" + // version 4, "9.7.4-2", the time, bytes of a header
 		"000d0008000000000400040000006300041a08000000000000020000000a0a0a2a2a001234000a280000" + "00" + "00000000")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return raw(15, b)
+}
+
+// columns are those of the row that a Maker makes of an image, flat, with a table map that ends with a text.
+func columns(t *testing.T, tableMap string, of image) (string, error) {
+	t.Helper()
 	const id = "\x01\x00\x00\x00\x00\x00\x01\x00"
 	name := event.TableName{Schema: "s", Name: "t"}
 	m := entry.New(entry.Options{}, everything)
 	for _, e := range []event.Event{
-		{Kind: event.FormatDescription, Raw: raw(15, format)},
+		{Kind: event.FormatDescription, Raw: format(t)},
 		{Kind: event.TableMap, Table: name, Raw: raw(19, []byte(id+"\x01s\x00\x01t\x00"+tableMap))},
 	} {
 		if _, _, err := m.Entry(&e); err != nil {
@@ -119,5 +125,29 @@ func TestChangesOfJSON(t *testing.T) {
 	var stop *event.StopError
 	if !errors.As(err, &stop) || !strings.Contains(stop.Reason, "the document that was there is not in the log") || !strings.Contains(stop.Fix, "binlog_row_value_options = ''") {
 		t.Errorf("without the document before: %s, %v", got, err)
+	}
+}
+
+// TestTableThatIsNotWanted stops nobody, whatever is known of its definition.
+func TestTableThatIsNotWanted(t *testing.T) {
+	name := event.TableName{Schema: "s", Name: "t"}
+	definition, err := event.EncodeDefinition(event.Definition{Table: event.Table{Name: name}}) // the account cannot see it
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wanted := range []bool{true, false} {
+		m := entry.New(entry.Options{}, func(event.TableName) bool { return wanted })
+		for _, e := range []event.Event{
+			{Kind: event.FormatDescription, Raw: format(t)},
+			{Kind: event.Defined, Table: name, Raw: definition},
+			{Kind: event.TableMap, Table: name, Raw: raw(19, []byte("\x01\x00\x00\x00\x00\x00\x01\x00"+"\x01s\x00\x01t\x00"+"\x02\x03\x03\x00\x00"))},
+		} {
+			if _, _, err = m.Entry(&e); err != nil {
+				break
+			}
+		}
+		if (err != nil) != wanted {
+			t.Errorf("wanted %v: %v", wanted, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func (m *Maker) statement(e *event.Event) (Entry, bool, error) {
 			return m.finish(e, RowData, event.TableName{}, what, 0), true, nil
 		}
 	}
-	if aboutAccounts(text) {
+	if aboutAccounts.MatchString(text.SQL) {
 		return Entry{}, false, nil
 	}
 	meant := understand(text)
@@ -57,16 +58,18 @@ func (m *Maker) statement(e *event.Event) (Entry, bool, error) {
 // valid makes text of what may have been written in another character set.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
-// aboutAccounts reports whether a statement is about accounts: its text may hold the hash of a password, and nobody's rows change by it.
-func aboutAccounts(text binlog.Text) bool {
-	switch first, second := text.Words(); first {
-	case "GRANT", "REVOKE":
-		return true
-	case "CREATE", "ALTER", "DROP", "RENAME", "SET":
-		return second == "USER" || second == "ROLE" || second == "PASSWORD" || second == "DEFAULT"
-	}
-	return false
-}
+const (
+	// gap is what stands between two words: blanks, comments, and the marks around what only some servers read.
+	gap = `(?:[\s\v;]|/\*M?!\d*|\*/|/\*(?:[^*]|\*+[^*/])*\*+/|#[^\n]*\n|--\s[^\n]*\n)+`
+	// values are those of variables. Whether a backslash escapes depends on sql_mode: both are tried.
+	values = `(?:[^'"\x60]|'(?:[^'\\]|\\.)*'|'[^']*'|"(?:[^"\\]|\\.)*"|"[^"]*"|\x60[^\x60]*\x60)*?`
+)
+
+// aboutAccounts finds the statements about accounts, and about servers of remote tables: their text may hold a password or the hash of one, and
+// nobody's rows change by it.
+var aboutAccounts = regexp.MustCompile(`(?is)^(?:` + gap + `)?` + strings.ReplaceAll(
+	`(?:SET STATEMENT\b`+values+`\bFOR )*(?:GRANT|REVOKE|SET (?:PASSWORD|DEFAULT|ROLE)|(?:CREATE|ALTER|DROP|RENAME) (?:OR REPLACE )?(?:USER|ROLE|SERVER))\b`,
+	" ", gap))
 
 // byWords are the statements about one table that are told by their first word when the parser does not know their syntax: it has no spatial
 // types, for one.

@@ -188,10 +188,36 @@ func TestMissingRows(t *testing.T) {
 
 func TestStatementsAboutAccountsDoNotCome(t *testing.T) {
 	for _, sql := range []string{"GRANT SELECT ON shop.* TO u", "REVOKE ALL ON *.* FROM u", "CREATE USER u IDENTIFIED BY 'x'", "ALTER USER u IDENTIFIED BY 'x'", "DROP USER u",
-		"CREATE ROLE r", "DROP ROLE r", "RENAME USER u TO v", "SET PASSWORD FOR u = 'x'", "SET DEFAULT ROLE r TO u", "create /* a */ user u identified by 'x'"} {
+		"CREATE ROLE r", "DROP ROLE r", "RENAME USER u TO v", "SET PASSWORD FOR u = 'x'", "SET DEFAULT ROLE r TO u", "create /* a */ user u identified by 'x'",
+		"CREATE OR REPLACE USER u IDENTIFIED BY 'x'", "CREATE /*M!100103 OR REPLACE */ USER u IDENTIFIED BY 'x'", "/*!50706 CREATE*/ USER u IDENTIFIED BY 'x'",
+		"-- a\n# b\n/** c **/CREATE/**/OR/**/REPLACE/**/ROLE r", "SET STATEMENT max_statement_time=1 FOR CREATE USER u IDENTIFIED BY 'x'",
+		"SET STATEMENT a = 'it''s \\' FOR', b = `FOR` FOR GRANT ALL ON *.* TO u IDENTIFIED BY 'x'", "SET STATEMENT a = '\\' FOR SET PASSWORD FOR u = 'x'",
+		"SET STATEMENT a = 1 FOR SET STATEMENT b = 2 FOR ALTER USER u IDENTIFIED BY 'x'", "/*M!100200 SET STATEMENT a=1 FOR */ REVOKE ALL ON *.* FROM u",
+		"CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PASSWORD 'x')", "CREATE OR REPLACE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PASSWORD 'x')",
+		"ALTER SERVER s OPTIONS (PASSWORD 'x')"} {
 		e := event.Event{Kind: event.Query, Raw: query("shop", sql), Origin: origin}
 		if got, ok, err := entry.New(entry.Options{}, func(event.TableName) bool { return true }).Entry(&e); err != nil || ok {
 			t.Errorf("%s: came as %+v, %v", sql, got, err)
 		}
+	}
+}
+
+// What only looks like a statement about accounts comes.
+func TestStatementsThatNameAccountsCome(t *testing.T) {
+	for _, sql := range []string{"CREATE TABLE user (id INT)", "DROP TABLE role", "CREATE OR REPLACE VIEW user AS SELECT 1", "CREATE USERS", "SET STATEMENT a = 'FOR GRANT ' FOR FLUSH TABLES",
+		"/* GRANT */ FLUSH TABLES", "/* a */ FLUSH /* b */ TABLES", "-- GRANT\nFLUSH TABLES", "SET STATEMENT a = `FOR GRANT ` FOR FLUSH TABLES"} {
+		e := event.Event{Kind: event.Query, Raw: query("shop", sql), Origin: origin}
+		if _, ok, err := entry.New(entry.Options{}, everything).Entry(&e); err != nil || !ok {
+			t.Errorf("%s: does not come, %v", sql, err)
+		}
+	}
+}
+
+// A name may be in the character set of whoever wrote the statement.
+func TestNamesInOtherCharacterSets(t *testing.T) {
+	e := event.Event{Kind: event.Query, Raw: query("b\xfccher", "ALTER TABLE `gr\xfcn` ADD COLUMN g GEOMETRYCOLLECTION")}
+	want := `1:{` + head + `8:"b�cher" 9:"gr�n" 10:123 11:5} 2:2 3:{2:5 10:1 11:"ALTER TABLE ` + "`gr�n`" + ` ADD COLUMN g GEOMETRYCOLLECTION" 14:"b�cher"}`
+	if got := made(t, entry.New(entry.Options{}, everything), e); got != want {
+		t.Errorf("%s, want\n%s", got, want)
 	}
 }

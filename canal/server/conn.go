@@ -51,7 +51,7 @@ type conn struct {
 	left    chan struct{} // closed when it speaks for no client any more
 
 	requests  chan request
-	early     *request // came while a GET waited
+	early     []request // came while a GET waited, in order
 	readIdle  time.Duration
 	writeIdle time.Duration
 }
@@ -222,8 +222,8 @@ func (c *conn) serve() error {
 	defer resting.Stop()
 	for {
 		var r request
-		if c.early != nil {
-			r, c.early = *c.early, nil
+		if len(c.early) > 0 {
+			r, c.early = c.early[0], c.early[1:]
 		} else {
 			silent := time.NewTimer(time.Until(wrote.Add(c.writeIdle)))
 			select {

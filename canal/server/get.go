@@ -47,11 +47,7 @@ func (c *conn) get(r request) error {
 		return c.refuse(codeFailed, "get: %s", elsewhere(id, err))
 	}
 	var b batch
-	defer func() {
-		if b.large {
-			<-c.server.large
-		}
-	}()
+	defer c.server.release(&b)
 	err = c.fill(x, &b, r)
 	if err != nil && len(b.data) == 0 {
 		if c.ctx.Err() != nil {
@@ -74,29 +70,26 @@ func (c *conn) fill(x *session, b *batch, r request) error {
 	over, cancel := c.deadline(patience(r))
 	defer cancel()
 	for {
+		if err := c.acknowledgeEarly(); err != nil {
+			return err
+		}
 		if l := x.limit(r.FetchSize); l.bytes > 0 || len(b.data) > 0 {
 			interrupted, stop := c.untilRequest(over)
 			ended, err := x.fill(interrupted, b, l)
+			idle := ended && interrupted.Err() == nil // the source is not read just now
 			stop()
 			if err != nil || b.full {
 				return err
 			}
-			if ended && interrupted.Err() == nil { // the source is not read just now
+			if idle {
 				sleep(over, retryTime)
 			}
-		} else if c.early == nil { // only an acknowledgement makes room
+		} else if len(c.early) == 0 { // only an acknowledgement makes room
 			interrupted, stop := c.untilRequest(over)
 			<-interrupted.Done()
 			stop()
-		} else if c.early.kind != wire.ClientAck { // order is kept: what comes behind it cannot make room for it
+		} else { // order is kept: what comes behind the first cannot make room for it
 			return nil
-		}
-		if c.early != nil && c.early.kind == wire.ClientAck {
-			ack := *c.early
-			c.early = nil
-			if err := c.acknowledge(ack); err != nil {
-				return err
-			}
 		}
 		switch {
 		case over.Err() != nil:
@@ -105,6 +98,18 @@ func (c *conn) fill(x *session, b *batch, r request) error {
 			return relay.ErrNotHere
 		}
 	}
+}
+
+// acknowledgeEarly takes the acknowledgements that came early, up to the first other request.
+func (c *conn) acknowledgeEarly() error {
+	for len(c.early) > 0 && c.early[0].kind == wire.ClientAck {
+		ack := c.early[0]
+		c.early = c.early[1:]
+		if err := c.acknowledge(ack); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deadline returns a context that ends when a GET has waited long enough; 0 is over at once, a negative one never.
@@ -119,27 +124,46 @@ func (c *conn) deadline(wait time.Duration) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// untilRequest returns a context that ends with ctx, or when another request comes, which is then early. stop has to be called before anything
-// else is done with the connection.
+// maxEarly bounds how many requests are kept that came while a GET waited.
+const maxEarly = 16
+
+// untilRequest returns a context that ends with ctx, or when another request comes, which is then early; behind one that is early already more
+// are only kept. Somebody has to take them, or nobody would notice that the client is gone. stop has to be called before anything else is done
+// with the connection.
 func (c *conn) untilRequest(ctx context.Context) (_ context.Context, stop func()) {
-	if c.early != nil || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		select {
-		case r := <-c.requests:
-			c.early = &r
-			cancel()
-		case <-ctx.Done():
+		for {
+			select {
+			case r := <-c.requests:
+				c.keep(r)
+				if len(c.early) == 1 {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	return ctx, func() {
 		cancel()
 		<-watched
 	}
+}
+
+// keep notes a request that came early. Who sends too many without waiting for an answer is not served any longer.
+func (c *conn) keep(r request) {
+	if len(c.early) == maxEarly {
+		c.server.warn("a client of canal sends requests faster than it takes answers; its connection is closed", c.address)
+		c.cancel()
+		return
+	}
+	c.early = append(c.early, r)
 }
 
 func done(ch <-chan struct{}) bool {

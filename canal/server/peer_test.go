@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha1"
@@ -84,6 +85,14 @@ func (p *peer) receive() wire.Packet {
 	return packet
 }
 
+// A buffered is a connection of which something has been read ahead.
+type buffered struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (b buffered) Read(p []byte) (int, error) { return b.in.Read(p) }
+
 // ended reports whether the server closes the connection.
 func (p *peer) ended() bool {
 	_, err := io.Copy(io.Discard, p)
@@ -110,9 +119,8 @@ func fields(b []byte) map[int][][]byte {
 	return out
 }
 
-// send sends a packet: numbers as varints, texts with their length, by fields.
-func (p *peer) send(kind wire.Type, values ...any) {
-	p.t.Helper()
+// frame is a packet: numbers as varints, texts with their length, by fields.
+func frame(kind wire.Type, values ...any) []byte {
 	var b []byte
 	for i := 0; i < len(values); i += 2 {
 		number := protowire.Number(values[i].(int))
@@ -123,7 +131,12 @@ func (p *peer) send(kind wire.Type, values ...any) {
 			b = protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), v)
 		}
 	}
-	if _, err := p.Write(wire.Frame(wire.Packet{Type: kind, Body: b})); err != nil {
+	return wire.Frame(wire.Packet{Type: kind, Body: b})
+}
+
+func (p *peer) send(kind wire.Type, values ...any) {
+	p.t.Helper()
+	if _, err := p.Write(frame(kind, values...)); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -229,13 +229,16 @@ func (s *Server) session(c *conn, id cluster.ClientID) (*session, error) {
 			continue
 		}
 		if x == nil || x.client != client {
+			var last int64
 			if x != nil {
 				x.rest()
+				last = x.last // an acknowledgement that is under way must not be taken for one of a new batch
 			}
 			if x, err = newSession(s, id, client); err != nil {
 				s.mu.Unlock()
 				return nil, err
 			}
+			x.last = last
 			s.sessions[id] = x
 		}
 		x.owner = c

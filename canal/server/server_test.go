@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -10,6 +12,8 @@ import (
 
 	"canalgo/canal/server"
 	"canalgo/canal/wire"
+	"canalgo/cluster"
+	"canalgo/event"
 )
 
 func TestLogin(t *testing.T) {
@@ -231,7 +235,7 @@ func TestBuffer(t *testing.T) {
 	}
 }
 
-// A GET waits for a full batch; a row that is larger comes by itself.
+// A GET waits for a full batch; one row in it may be larger than an answer.
 func TestSizes(t *testing.T) {
 	s := newSource()
 	p := reader(t, start(t, s, func(c *server.Config) { c.Buffer = 64 << 20 }), "")
@@ -242,8 +246,7 @@ func TestSizes(t *testing.T) {
 		t.Errorf("a batch of 1 KiB has %d entries, want two transactions but the last end", len(got.texts))
 	}
 	s.commit(strings.Repeat("y", 20<<20))
-	p.get(1)
-	if got := p.get(1); len(got.texts) == 0 || len(got.texts[len(got.texts)-1]) != 20<<20 {
+	if got := p.get(1); len(got.texts) != 3 || len(got.texts[2]) != 20<<20 {
 		t.Errorf("the large row is not there: %d entries", len(got.texts))
 	}
 }
@@ -317,4 +320,216 @@ func TestHostileBytes(t *testing.T) {
 	p := reader(t, address, "")
 	s.commit("a")
 	wants(t, p.get(100), "1", "(", "a", ")")
+}
+
+// A dump of MySQL's that breaks inside of a large transaction has its pieces come twice. They are given once, and all of them.
+func TestPiecesThatComeAgain(t *testing.T) {
+	group := event.Event{Kind: event.Group, Raw: raw(34, make([]byte, 42))}
+	begin := event.Event{Kind: event.Begin, Raw: query("BEGIN")}
+	first := func() event.Batch { return piece(0, group, begin, rowsOf("a"), rowsOf("b")) }
+	second := func() event.Batch { return piece(0, rowsOf("c")) }
+	last := func(n int) event.Batch {
+		return piece(n, rowsOf("d"), event.Event{Kind: event.Commit, Raw: raw(16, make([]byte, 8))})
+	}
+	read := func(p *peer) (texts []string) {
+		for {
+			p.send(wire.Get, 1, "shop", 2, "1001", size, 2, timeout, 300, unit, 2)
+			b := p.batch()
+			if b.id == "-1" {
+				return texts
+			}
+			texts = append(texts, b.texts...)
+			id, _ := strconv.Atoi(b.id)
+			p.acknowledge(id)
+		}
+	}
+	want := []string{"(", "a", "b", "c", "d", ")"}
+	for name, reopens := range map[string]bool{"in one feed": false, "before another feed": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource()
+			address := start(t, s, items)
+			p := reader(t, address, "")
+			s.holds(first(), second(), first(), second())
+			got := read(p)
+			if reopens {
+				p.Close()
+				p = reader(t, address, "")
+				s.holds(first(), second(), last(3))
+			} else {
+				s.holds(first(), second(), first(), second(), last(5))
+			}
+			if got = append(got, read(p)...); !reflect.DeepEqual(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// What was read ahead by one filter is not handed out by the next one.
+func TestFilterThatChanges(t *testing.T) {
+	s := newSource()
+	p := reader(t, start(t, s, func(c *server.Config) { c.DDLAlone = true }), "")
+	s.commit("a")
+	s.commit("TRUNCATE shop.t1")
+	wants(t, p.get(100), "1", "(", "a", ")")
+	p.acknowledge(1)
+	p.send(wire.Subscription, 1, "shop", 2, "1001", 7, `shop\.t2`)
+	p.succeeds()
+	p.empty()
+}
+
+// An acknowledgement that is under way when a new epoch begins is not taken for one of a new batch.
+func TestBatchesAreNotNumberedAgain(t *testing.T) {
+	s := newSource()
+	p := reader(t, start(t, s, items), "")
+	s.commit("a")
+	wants(t, p.get(9), "1", "(", "a", ")")
+	s.renew(cluster.ClientID{Source: "shop", Number: 1001})
+	wants(t, p.get(9), "2", "(", "a", ")")
+	p.acknowledge(1)
+	p.send(wire.Get, 1, "shop", 2, "1001", size, 100)
+	p.refused("400", "batchId:1 is not exist")
+}
+
+// One connection at a time has a large entry, also when what stands before it fills an answer.
+func TestOneLargeEntryAtATime(t *testing.T) {
+	const enough = 48 << 20 // for the answer to wait until it is read
+	large := strings.Repeat("x", enough)
+	for name, test := range map[string]struct {
+		change func(*server.Config)
+		commit func(*source)
+		before []string // in an answer of its own
+	}{
+		"a row behind BEGIN":           {nil, func(s *source) { s.commit(large) }, nil},
+		"a row, one entry at a time":   {items, func(s *source) { s.commit(large) }, []string{"("}},
+		"a statement that comes alone": {func(c *server.Config) { c.DDLAlone = true }, func(s *source) { s.commit("a"); s.commit("TRUNCATE shop.t /*" + large + "*/") }, []string{"(", "a", ")"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource()
+			address := start(t, s, test.change)
+			a, b := reader(t, address, ""), login(t, address)
+			b.send(wire.Subscription, 1, "shop", 2, "1002")
+			b.succeeds()
+			test.commit(s)
+			const fetch = 1
+			if test.before != nil {
+				for p, id := range map[*peer]string{a: "1001", b: "1002"} {
+					p.send(wire.Get, 1, "shop", 2, id, size, fetch, timeout, 0)
+					wants(t, p.batch(), "1", test.before...)
+				}
+			}
+			a.send(wire.Get, 1, "shop", 2, "1001", size, fetch, timeout, 0)
+			in := bufio.NewReader(a.Conn)
+			if _, err := in.Peek(1); err != nil { // its answer has begun, and waits to be read
+				t.Fatal(err)
+			}
+			a.Conn = buffered{a.Conn, in}
+			for _, wait := range []int{300, -1} {
+				b.send(wire.Get, 1, "shop", 2, "1002", size, fetch, timeout, wait, unit, 2)
+				if got := b.batch(); len(got.texts) > 0 && len(got.texts[len(got.texts)-1]) >= enough {
+					t.Fatal("two connections have a large entry at a time")
+				}
+			}
+			if got := a.batch(); len(got.texts[len(got.texts)-1]) < enough || test.before == nil && len(got.texts) != 2 {
+				t.Errorf("the large entry is not there: %d entries", len(got.texts))
+			}
+			b.send(wire.Get, 1, "shop", 2, "1002", size, fetch, timeout, 0)
+			if got := b.batch(); len(got.texts[len(got.texts)-1]) < enough {
+				t.Errorf("the large entry does not come to the other: %d entries", len(got.texts))
+			}
+		})
+	}
+}
+
+// A GET that does not wait gets a large row that is there.
+func TestLargeRowWithoutWaiting(t *testing.T) {
+	s := newSource()
+	p := reader(t, start(t, s, func(c *server.Config) { c.Buffer = 1 << 30 }), "")
+	const n = 12
+	for range n {
+		s.commit(strings.Repeat("x", 5<<20))
+	}
+	for large := 0; large < n; {
+		p.send(wire.Get, 1, "shop", 2, "1001", size, 1, timeout, -1)
+		for _, text := range p.batch().texts {
+			if len(text) > 1 {
+				large++
+			}
+		}
+	}
+}
+
+// Who waits for more has no large row: one that was not for the client keeps nobody from having one.
+func TestLargeRowForSomebodyElse(t *testing.T) {
+	s := newSource()
+	s.idle = make(chan struct{}, 1)
+	address := start(t, s, nil)
+	p, other := login(t, address), reader(t, address, "")
+	p.send(wire.Subscription, 1, "shop", 2, "1002", 7, `shop\.t`)
+	p.succeeds()
+	s.commit("TRUNCATE shop.other /*" + strings.Repeat("x", 5<<20) + "*/")
+	p.send(wire.Get, 1, "shop", 2, "1002", size, 1, timeout, 0)
+	<-s.idle
+	if got := other.get(1); len(got.texts) != 1 {
+		t.Errorf("got %d entries, want one", len(got.texts))
+	}
+}
+
+// A GET that waits for a source that is not read does not ask for it without a pause.
+func TestSourceThatIsNotRead(t *testing.T) {
+	s := newSource()
+	s.away = true
+	p := reader(t, start(t, s, nil), "")
+	p.send(wire.Get, 1, "shop", 2, "1001", size, 1, timeout, 300, unit, 2)
+	if b := p.batch(); b.id != "-1" {
+		t.Errorf("got %+v, want nothing", b)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened > 20 {
+		t.Errorf("%d feeds were asked for in 300 ms", s.opened)
+	}
+}
+
+// Requests that come while a GET waits are answered in order.
+func TestRequestsBehindAGETThatWaits(t *testing.T) {
+	s := newSource()
+	p := reader(t, start(t, s, items), "")
+	for range 5 {
+		p.send(wire.Get, 1, "shop", 2, "1001", size, 3, timeout, 0)
+	}
+	for n := range 3 {
+		p.acknowledge(-1)
+		s.commit(fmt.Sprint("a", n))
+		wants(t, p.batch(), fmt.Sprint(n+1), "(", fmt.Sprint("a", n), ")")
+	}
+}
+
+// A client that goes while requests wait behind a GET leaves its place to others, and one that sends on and on is not served.
+func TestClientsThatGoWhileRequestsWait(t *testing.T) {
+	s := newSource()
+	address := start(t, s, func(c *server.Config) { c.MaxConnections = 1 })
+	p := reader(t, address, "")
+	for range 4 {
+		p.send(wire.Get, 1, "shop", 2, "1001", size, 100, timeout, 0)
+	}
+	p.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		p = dial(t, address)
+		p.auth("canal", "secret")
+		if code, _ := p.ack(); code == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("its place is not free")
+		}
+	}
+	p.send(wire.Subscription, 1, "shop", 2, "1001")
+	p.succeeds()
+	if _, err := p.Write(bytes.Repeat(frame(wire.Get, 1, "shop", 2, "1001", size, 100, timeout, 0), 40)); err != nil {
+		t.Fatal(err)
+	}
+	if !p.ended() {
+		t.Error("who sends on and on is served on")
+	}
 }

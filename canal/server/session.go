@@ -121,6 +121,7 @@ func (x *session) filterBy(text string) error {
 	x.filter, x.wants, x.tables = text, wants, make(map[event.TableName]bool)
 	if changed {
 		x.acked.entries = 0
+		x.rest() // what was read and not handed out was made by the filter before
 		x.rollback()
 	}
 	return nil
@@ -234,15 +235,45 @@ func (x *session) limit(fetch int32) limit {
 type batch struct {
 	handed
 	data  [][]byte
-	large bool // it holds an entry that only one connection at a time may have
+	large bool // it may hold a large entry, which only one connection at a time may have
 	full  bool
 }
+
+// large reports whether so many bytes are more than every connection may hold.
+func large(data []byte) bool { return len(data) > maxAnswer }
 
 // add puts an entry into the batch.
 func (b *batch) add(e entry.Entry, l limit) {
 	b.data = append(b.data, e.Data)
 	b.bytes += len(e.Data)
-	b.full = b.full || b.large || b.bytes > l.bytes || len(b.data) >= l.entries
+	b.full = b.full || large(e.Data) || b.bytes > l.bytes || len(b.data) >= l.entries
+}
+
+// hold waits for the right to have a large entry; false when ctx ends before. One that is free is taken even when ctx has ended before.
+func (s *Server) hold(ctx context.Context, b *batch) bool {
+	if b.large {
+		return true
+	}
+	select {
+	case s.large <- struct{}{}:
+		b.large = true
+		return true
+	default:
+	}
+	select {
+	case s.large <- struct{}{}:
+		b.large = true
+	case <-ctx.Done():
+	}
+	return b.large
+}
+
+// release gives that right back.
+func (s *Server) release(b *batch) {
+	if b.large {
+		<-s.large
+		b.large = false
+	}
 }
 
 // fill adds what there is until the batch is full or ctx ends; ended says that it did. What is there is added even when ctx has ended before.
@@ -254,16 +285,23 @@ func (x *session) fill(ctx context.Context, b *batch, l limit) (ended bool, err 
 				b.full = true
 				break
 			}
+			if large(x.next[0].Data) && !x.server.hold(ctx, b) {
+				return true, nil
+			}
 			b.add(x.next[0], l)
 			b.full = b.full || alone
+			x.next[0] = entry.Entry{} // the slice would keep it
 			x.next = x.next[1:]
 			x.read.entries++
 			b.entries = x.read.entries
 			continue
 		}
 		if len(x.events) > 0 {
-			if err := x.event(ctx, b); err != nil {
-				return ctx.Err() != nil && errors.Is(err, ctx.Err()), err
+			if large(x.events[0].Raw) && !x.server.hold(ctx, b) {
+				return true, nil
+			}
+			if err := x.event(); err != nil {
+				return false, err
 			}
 			continue
 		}
@@ -271,6 +309,8 @@ func (x *session) fill(ctx context.Context, b *batch, l limit) (ended bool, err 
 			x.pass(b)
 			continue
 		}
+		x.events = nil
+		x.server.release(b) // a batch with a large entry is full: this one has none, and may wait for long
 		switch err := x.take(ctx); {
 		case err == nil:
 		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -328,35 +368,32 @@ func (x *session) take(ctx context.Context) error {
 }
 
 // event makes an entry of the next event, if it gives one that the client has not had.
-func (x *session) event(ctx context.Context, b *batch) error {
+func (x *session) event() error {
 	e := &x.events[0]
-	if len(e.Raw) > maxAnswer && !b.large {
-		select {
-		case x.server.large <- struct{}{}:
-			b.large = true
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if e.Kind == event.Group { // it heads a transaction, also one that comes again because MySQL's dump broke inside of it
+		x.entries, x.begin = 0, nil
 	}
 	made, ok, err := x.maker.Entry(e)
 	if err != nil {
 		return err
 	}
-	x.events = x.events[1:]
 	switch {
 	case !ok:
-		return nil
 	case made.Kind == entry.Begin:
 		x.begin = &made
-		return nil
 	case made.Kind == entry.End && x.entries == 0: // nothing of the transaction is for the client
-		return nil
+	default:
+		begins := x.begin != nil
+		if begins {
+			x.give(*x.begin)
+			x.begin = nil
+		}
+		if begins && large(made.Data) { // it is made again behind BEGIN, which may fill the batch
+			return nil
+		}
+		x.give(made)
 	}
-	if x.begin != nil {
-		x.give(*x.begin)
-		x.begin = nil
-	}
-	x.give(made)
+	x.events = x.events[1:]
 	return nil
 }
 

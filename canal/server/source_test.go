@@ -21,6 +21,8 @@ type source struct {
 	grown   chan struct{}
 	clients map[cluster.ClientID]*client
 	opened  int
+	away    bool          // nobody reads it
+	idle    chan struct{} // if not nil, is told when a feed has nothing more
 }
 
 type client struct {
@@ -73,6 +75,37 @@ func (s *source) commit(texts ...string) {
 	s.log = append(s.log, b)
 	close(s.grown)
 	s.grown = make(chan struct{})
+}
+
+// holds has the log hold other batches from now on.
+func (s *source) holds(log ...event.Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = log
+	close(s.grown)
+	s.grown = make(chan struct{})
+}
+
+// piece is a piece of the first transaction of a log; the one that ends it ends at the n-th batch.
+func piece(n int, events ...event.Event) event.Batch {
+	b := event.Batch{End: at(n), Events: events}
+	if n == 0 {
+		b.Events = append(b.Events, event.Event{Kind: event.Statement, Version: at(1).Version(), Statement: &event.Stmt{Action: event.Alter}}) // says that it does not end
+	}
+	return b
+}
+
+func rowsOf(text string) event.Event {
+	return event.Event{Kind: event.Query, Version: at(1).Version(), Raw: raw(29, append([]byte{0}, text...))}
+}
+
+// renew has the leader make its end of a client anew, as in a new epoch.
+func (s *source) renew(id cluster.ClientID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.clients[id]
+	s.clients[id] = &client{source: s, filter: before.filter, position: before.Position(), done: make(chan struct{})}
+	close(before.done)
 }
 
 func (s *source) Subscribe(_ context.Context, id cluster.ClientID, filter string) error {
@@ -145,7 +178,7 @@ func (c *client) Open(from event.Position) (server.Feed, error) {
 	c.source.mu.Lock()
 	defer c.source.mu.Unlock()
 	c.opened++
-	if c.opened%3 == 1 {
+	if c.away || c.opened%3 == 1 {
 		return nil, relay.ErrNotHere
 	}
 	return &feed{s: c.source, next: int(from.Count - event.FirstCount), left: 5}, nil
@@ -171,6 +204,10 @@ func (f *feed) Take(ctx context.Context) (event.Batch, error) {
 		f.s.mu.Unlock()
 		if over {
 			return event.Batch{}, relay.ErrNotHere
+		}
+		select {
+		case f.s.idle <- struct{}{}:
+		default:
 		}
 		select {
 		case <-ctx.Done():
