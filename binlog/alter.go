@@ -41,7 +41,9 @@ func redefines(spec *ast.AlterTableSpec) bool {
 		})
 	case ast.AlterTableAddConstraint:
 		return spec.Constraint != nil && spec.Constraint.Tp == ast.ConstraintPrimaryKey
-	case ast.AlterTableRenameTable, ast.AlterTableDropIndex, ast.AlterTableDropForeignKey, ast.AlterTableAlterColumn, ast.AlterTableLock,
+	case ast.AlterTableDropIndex:
+		return dropsKey(spec)
+	case ast.AlterTableRenameTable, ast.AlterTableDropForeignKey, ast.AlterTableAlterColumn, ast.AlterTableLock,
 		ast.AlterTableAlgorithm, ast.AlterTableRenameIndex, ast.AlterTableForce, ast.AlterTableAddPartitions,
 		ast.AlterTableCoalescePartitions, ast.AlterTableDropPartition, ast.AlterTableTruncatePartition, ast.AlterTablePartition,
 		ast.AlterTableEnableKeys, ast.AlterTableDisableKeys, ast.AlterTableRemovePartitioning, ast.AlterTableWithValidation,
@@ -54,6 +56,13 @@ func redefines(spec *ast.AlterTableSpec) bool {
 	}
 	return true
 }
+
+// dropsKey reports whether a part of an ALTER TABLE drops the primary key, which is an index of that name, too.
+func dropsKey(spec *ast.AlterTableSpec) bool {
+	return spec.Tp == ast.AlterTableDropPrimaryKey || spec.Tp == ast.AlterTableDropIndex && isPrimary(spec.Name)
+}
+
+func isPrimary(index string) bool { return strings.EqualFold(index, "PRIMARY") }
 
 // An alteration is a column on its way through an ALTER TABLE. The server looks names up among those of before when it drops and
 // changes, and among those of after when it places: so two columns can exchange their names in one statement.
@@ -113,7 +122,7 @@ func (r *redefinition) replace(before []*alteration, spec *ast.AlterTableSpec, c
 		name = spec.OldColumnName.Name.O
 	case ast.AlterTableModifyColumn:
 		name = spec.NewColumns[0].Name.Name.O
-	case ast.AlterTableAddColumns, ast.AlterTableAddConstraint, ast.AlterTableDropPrimaryKey:
+	case ast.AlterTableAddColumns, ast.AlterTableAddConstraint, ast.AlterTableDropPrimaryKey, ast.AlterTableDropIndex:
 		return nil
 	default:
 		return uncertainf("a part of it is not known here")
@@ -224,7 +233,7 @@ func (r *redefinition) assembled(d event.Definition, columns, before []*alterati
 		}
 	}
 	for _, spec := range specs {
-		if spec.Tp == ast.AlterTableDropPrimaryKey {
+		if dropsKey(spec) {
 			key = nil
 		}
 	}

@@ -245,27 +245,43 @@ func (d *Decoder) decodeRows(e *replication.RowsEvent, data []byte) error {
 	if readHeader(d.source.Raw).kind == typePartialUpdateRows {
 		r.parts = newJSONParts(row.Partial && fill)
 	}
-	for r.pos < len(data) {
-		if row.Op != event.Insert {
-			r.parts.beforeImage()
-			if row.Before, err = r.image(before, nil); err != nil {
-				return err
-			}
-		}
-		if row.Op != event.Delete {
-			if err := r.parts.afterImage(r); err != nil {
-				return err
-			}
-			var other []any
-			if fill {
-				other = row.Before
-			}
-			if row.After, err = r.image(after, other); err != nil {
-				return d.partial(err)
-			}
-		}
-		d.rows = append(d.rows, row)
+	if row.Op == event.Insert && pos == len(data) && empty(after, len(l.columns)) { // VALUES () with binlog_row_image=MINIMAL: a row of defaults
+		return d.row(row, nil, after, fill)
 	}
+	for r.pos < len(data) && d.err == nil {
+		at := r.pos
+		if err := d.row(row, before, after, fill); err != nil {
+			return err
+		}
+		if r.pos == at {
+			return errors.New("a row without a column, and bytes behind it")
+		}
+	}
+	return nil
+}
+
+// row reads the images of the next row and adds it.
+func (d *Decoder) row(row event.Row, before, after []byte, fill bool) (err error) {
+	r := &d.reader
+	if row.Op != event.Insert {
+		r.parts.beforeImage()
+		if row.Before, err = r.image(before, nil); err != nil {
+			return err
+		}
+	}
+	if row.Op != event.Delete {
+		if err := r.parts.afterImage(r); err != nil {
+			return err
+		}
+		var other []any
+		if fill {
+			other = row.Before
+		}
+		if row.After, err = r.image(after, other); err != nil {
+			return d.partial(err)
+		}
+	}
+	d.rows = append(d.rows, row)
 	return nil
 }
 
@@ -275,6 +291,16 @@ func columnsIn(bitmap []byte, n int) []byte {
 		return nil
 	}
 	return bitmap
+}
+
+// empty reports whether an image has none of n columns, by what columnsIn returns.
+func empty(present []byte, n int) bool {
+	for i := range n {
+		if present == nil || present[i>>3]&(1<<(i&7)) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // partial says what to do about parts of a JSON document that cannot be put together; another error is returned.

@@ -80,7 +80,7 @@ func TestDecodePartial(t *testing.T) {
 	l := newFakeLog("binlog.000009")
 	l.begin(1)
 	l.table(1, "shop.a")
-	const id, v, both = 0xfd, 0xfe, 0xff // which columns an image has
+	const id, v, both, neither = 0xfd, 0xfe, 0xff, 0 // which columns an image has
 	rows := func(kind byte, bitmaps string, images string) {
 		l.add(kind, []byte("\x01\x00\x00\x00\x00\x00\x01\x00\x02\x00\x02"+bitmaps+images))
 	}
@@ -91,6 +91,7 @@ func TestDecodePartial(t *testing.T) {
 	rows(typeUpdateRows, at(both, id), "\xfc"+seven+text+"\xfc"+eight)
 	rows(typeDeleteRows, at(id), "\xfc"+seven)
 	rows(typeWriteRows, at(v), "\xfe"+text)
+	rows(typeWriteRows, at(neither), "") // VALUES ()
 	l.xid()
 	got, err := NewDecoder().Decode(eventsOf(t, l))
 	if err != nil {
@@ -104,6 +105,7 @@ func TestDecodePartial(t *testing.T) {
 		{Op: event.Update, Before: []any{int32(7), "x"}, After: []any{int32(8), "x"}},
 		{Op: event.Delete, Partial: true, Before: []any{int32(7), none}},
 		{Op: event.Insert, Partial: true, After: []any{none, "x"}},
+		{Op: event.Insert, Partial: true, After: []any{none, none}},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d rows, want %d", len(got), len(want))
@@ -138,6 +140,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no format":      {good[1:], "no format description"},
 		"no table map":   {[]event.Event{good[0], good[2]}, "table map"},
 		"cut short":      {changed(2, func(b []byte) []byte { return b[:len(b)-1] }), "rows event 3.4294967297 of shop.a: malformed"},
+		"no columns":     {changed(2, func(b []byte) []byte { b[headerSize+6+2+2+1] = 0; return b }), "rows event 3.4294967297 of shop.a: malformed: a row without a column"},
 		"cut in the map": {changed(1, func(b []byte) []byte { return b[:len(b)-4] }), "table map of shop.a: malformed"},
 		"no names":       {changed(1, func(b []byte) []byte { b[len(b)-10] = 99; return b }), "table map of shop.a has no column names"},
 		"other type":     {changed(2, func(b []byte) []byte { b[4] = typeQuery; return b }), "has type 2"},

@@ -88,6 +88,9 @@ func (t *tracker) defined(ctx context.Context, m *mapped) error {
 	if err != nil {
 		return err
 	}
+	if found.Gone() { // it is there: what the server hides is unknown, or it would be asked for each transaction
+		found.Unknown = "rows of it are in the log, and the server does not show it: it was dropped, or the source's user may not read it"
+	}
 	found.From = t.boundary.Version()
 	return t.history.Note(ctx, []event.Definition{found})
 }

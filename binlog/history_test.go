@@ -193,6 +193,19 @@ func TestHistoryAsksForWhatItLacks(t *testing.T) {
 	}
 }
 
+// What a server hides from the source's user looks gone, while rows of it come. It is asked once, not for each transaction.
+func TestHistoryAsksOnceForWhatIsHidden(t *testing.T) {
+	hidden := event.Definition{Table: event.Table{Name: idAndV("", "").Table.Name}}
+	h := &fakeHistory{server: hidden}
+	_, err := trackWith(t, h, between("CREATE VIEW w AS SELECT 1"))
+	if stop := (*event.StopError)(nil); !errors.As(err, &stop) || !strings.Contains(stop.Reason, "shop.a") || !strings.Contains(stop.Reason, "may not read it") {
+		t.Errorf("%v", err)
+	}
+	if len(h.asked) != 1 || !reflect.DeepEqual(h.notes, []string{"0 a: ?"}) {
+		t.Errorf("asked %q, noted %q", h.asked, h.notes)
+	}
+}
+
 // What follows a statement is not handed on before its definition is kept.
 func TestHistoryIsNotedFirst(t *testing.T) {
 	refused := errors.New("no leader")
@@ -209,7 +222,7 @@ func TestHistoryIsNotedFirst(t *testing.T) {
 func TestDecoderWithoutAFittingDefinition(t *testing.T) {
 	name := idAndV("", "").Table.Name
 	for want, d := range map[string]event.Definition{
-		"has 2 columns": {Table: event.Table{Name: name}},
+		"has 2 columns": {Table: event.Table{Name: name, Columns: []event.Column{{Name: "a", Type: event.Int}}}},
 		"has a char as its column 2, and b is a blob": {Table: event.Table{Name: name, Columns: []event.Column{{Name: "a", Type: event.Int}, {Name: "b", Type: event.Blob}}}},
 	} {
 		h := &fakeHistory{definitions: []event.Definition{d}, server: d}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"strings"
+	"unicode/utf8"
 
+	"canalgo/charset"
 	"canalgo/event"
 )
 
@@ -22,7 +24,7 @@ type query struct {
 	schema string // the default
 	text   string
 	mode   uint64 // sql_mode
-	utf8   bool   // the text is UTF-8
+	set    string // the client's character set, in which the text is; "" when the log does not say
 }
 
 // The bits of sql_mode that change how a statement is read.
@@ -57,11 +59,46 @@ func (q *query) readStatus(status []byte) {
 		case 1:
 			q.mode = binary.LittleEndian.Uint64(value)
 		case 4:
-			set, _ := collationNames(uint64(binary.LittleEndian.Uint16(value)))
-			q.utf8 = strings.HasPrefix(set, "utf8mb")
+			q.set, _ = collationNames(uint64(binary.LittleEndian.Uint16(value)))
 		}
 		status = value[size:]
 	}
+}
+
+// inUTF8 returns the statement's text in UTF-8. What nobody can read is U+FFFD there.
+func (q query) inUTF8() string {
+	text := q.text
+	if !ascii(text) && q.set != "" && q.set != "binary" && !q.byServer() { // a server takes names in binary for UTF-8
+		text = converted(q.set, text)
+	}
+	return strings.ToValidUTF8(text, unreadable)
+}
+
+const unreadable = string(utf8.RuneError)
+
+// converted makes UTF-8 of a text. Of one that is none in its set only ASCII is left.
+func converted(set, text string) string {
+	if set := charset.Lookup(set); set != nil {
+		if text, ok := set.Text([]byte(text)); ok {
+			return text
+		}
+	}
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c < utf8.RuneSelf {
+			b.WriteByte(c)
+		} else {
+			b.WriteString(unreadable)
+		}
+	}
+	return b.String()
+}
+
+// byServer reports whether a server wrote the text itself: CREATE TABLE ... SELECT, and LIKE a temporary table, as SHOW CREATE TABLE has
+// them. That is UTF-8, whatever the client's character set is.
+func (q query) byServer() bool {
+	first, _, _ := leadingWords(q.text)
+	return first == "CREATE" && utf8.ValidString(q.text) && strings.Contains(q.text, "` (\n  `")
 }
 
 // query takes a query event: a transaction's frame, or a statement.

@@ -56,8 +56,14 @@ func (r *redefinition) redefine(s *event.Stmt, tree ast.StmtNode) []event.Defini
 		r.create(n)
 	case *ast.AlterTableStmt:
 		r.alter(n)
+	case *ast.DropIndexStmt: // of the primary key; others are not handed on
+		r.alter(&ast.AlterTableStmt{Table: n.Table, Specs: []*ast.AlterTableSpec{{Tp: ast.AlterTableDropPrimaryKey}}})
 	case nil:
-		for _, t := range s.Tables {
+		tables := s.Tables
+		if len(tables) == 0 { // it may be about any of them
+			tables = r.kept()
+		}
+		for _, t := range tables {
 			if _, ok := r.known(t); ok {
 				r.unknown(t, errors.New("the statement is not understood"))
 			}
@@ -205,7 +211,7 @@ func setKey(t *event.Table, key []string) error {
 
 // certain says why names and labels in the statement's text may not be what they look like.
 func (r *redefinition) certain() error {
-	if ascii(r.query.text) || utf8.ValidString(r.query.text) && r.query.utf8 {
+	if ascii(r.query.text) || utf8.ValidString(r.query.text) && strings.HasPrefix(r.query.set, "utf8mb") {
 		return nil
 	}
 	return uncertainf("its text is not UTF-8")

@@ -23,6 +23,7 @@ func classify(q query) *event.Stmt {
 
 // understand is classify, with the statement as the parser has it; nil when it does not understand it.
 func understand(q query) (*event.Stmt, ast.StmtNode) {
+	q.text = q.inUTF8()
 	text := clip(q.text)
 	plain, instead := inMySQLWords(q.text)
 	q.text = plain
@@ -46,6 +47,9 @@ func understand(q query) (*event.Stmt, ast.StmtNode) {
 		action = instead
 	}
 	for i := range tables {
+		if strings.Contains(tables[i].Schema+tables[i].Name, unreadable) { // it may be any table
+			return &event.Stmt{Action: event.Unparsed, Text: text}, nil
+		}
 		if tables[i].Schema == "" {
 			tables[i].Schema = q.schema
 		}
@@ -72,10 +76,10 @@ func mayTouchTables(first, second string) bool {
 		switch second {
 		case "TABLE", "TABLES":
 			return true
-		case "DATABASE", "SCHEMA":
+		case "DATABASE", "SCHEMA", "INDEX":
 			return first == "DROP"
 		}
-		return false // views, indexes, routines, accounts, temporary tables, ...
+		return false // views, new indexes, routines, accounts, temporary tables, ...
 	}
 	return true
 }
@@ -120,6 +124,11 @@ func byTree(node ast.StmtNode) (event.Action, []event.TableName) {
 			}
 		}
 		return action, tables
+	case *ast.DropIndexStmt:
+		if !isPrimary(n.IndexName) {
+			return 0, nil
+		}
+		return event.Alter, names(n.Table)
 	case *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.LoadDataStmt, *ast.ImportIntoStmt:
 		var c collector
 		n.Accept(&c)
@@ -154,6 +163,9 @@ func (c *collector) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 func byWords(q query) (event.Action, []event.TableName) {
 	s := q.words()
 	first := strings.ToUpper(s.word())
+	if first == "DROP" && s.index() {
+		return s.dropIndex()
+	}
 	switch first {
 	case "CREATE", "ALTER":
 		s.word() // TABLE
@@ -190,6 +202,31 @@ func byWords(q query) (event.Action, []event.TableName) {
 		}
 	}
 	return event.Unparsed, nil
+}
+
+// index reports whether INDEX comes next, and passes over it.
+func (s *scanner) index() bool {
+	if word, quoted := s.next(); quoted || !strings.EqualFold(word, "INDEX") {
+		s.back()
+		return false
+	}
+	return true
+}
+
+// dropIndex reads what follows DROP INDEX.
+func (s *scanner) dropIndex() (event.Action, []event.TableName) {
+	primary := false
+	for w, quoted := s.next(); w != ""; w, quoted = s.next() {
+		primary = primary || isPrimary(w)
+		if quoted || !strings.EqualFold(w, "ON") {
+			continue
+		}
+		if table, ok := s.table(); ok && primary {
+			return event.Alter, []event.TableName{table}
+		}
+		break
+	}
+	return 0, nil
 }
 
 // isKeyword reports whether a word may stand between a statement's first word and the table it is about.

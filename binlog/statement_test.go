@@ -28,6 +28,8 @@ func TestClassify(t *testing.T) {
 		{"CREATE VIEW v AS SELECT 1", ""},
 		{"CREATE DEFINER=`a`@`%` TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1", ""},
 		{"CREATE INDEX i ON t (a)", ""},
+		{"DROP INDEX i ON t", ""}, {"DROP INDEX i ON t WAIT 5", ""}, {"DROP INDEX `ON` ON t NOWAIT", ""},
+		{"DROP INDEX `primary` ON t", "alter[s.t]"}, {"DROP INDEX IF EXISTS `PRIMARY` ON other.t NOWAIT", "alter[other.t]"},
 		{"CREATE USER u IDENTIFIED BY 'planted'", ""},
 		{"ALTER USER u IDENTIFIED BY 'planted'", ""},
 		{"SET PASSWORD FOR u = 'planted'", ""},
@@ -98,12 +100,48 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// TestClassifyInACharacterSet: the log has a statement in its client's character set, but what the server writes itself in UTF-8.
+func TestClassifyInACharacterSet(t *testing.T) {
+	for _, c := range []struct{ set, text, want string }{
+		{"latin1", "TRUNCATE TABLE gr\xf6\xdfe", "truncate[s.größe]"},
+		{"latin1", "TRUNCATE TABLE `\xc3\xb6`", "truncate[s.Ã¶]"},
+		{"latin1", "DROP DATABASE `d\xf6`", "drop[dö.]"},
+		{"latin1", "ALTER TABLE t ADD `\xe9` INT", "alter[s.t]"},
+		{"latin1", "ALTER TABLE \xf6 FROBNICATE", "alter[s.ö]"},
+		{"gbk", "TRUNCATE TABLE `\xb1\xed`", "truncate[s.表]"},
+		{"gbk", "TRUNCATE TABLE `\xc2\xbd`", "truncate[s.陆]"}, // it looks like UTF-8
+		{"gbk", "DROP TABLE `\x81\x60`, u", "drop[s.乣 s.u]"},  // it has a backtick
+		{"gbk", "INSERT INTO t VALUES (_binary'\xff')", "change[s.t]"},
+		{"gbk", "INSERT INTO `\xc2\xbd` VALUES (_binary'\xff')", "unparsed[]"},
+		{"utf8mb4", "DROP TABLE größe", "drop[s.größe]"},
+		{"utf8mb4", "INSERT INTO größe VALUES (_binary'\xff')", "change[s.größe]"},
+		{"utf8mb4", "TRUNCATE TABLE gr\xf6\xdfe", "unparsed[]"},
+		{"binary", "TRUNCATE TABLE größe", "truncate[s.größe]"},
+		{"binary", "DROP DATABASE `d\xf6`", "unparsed[]"},
+		{"", "TRUNCATE TABLE größe", "truncate[s.größe]"},
+		{"unknown-999", "TRUNCATE TABLE t", "truncate[s.t]"},
+		{"unknown-999", "TRUNCATE TABLE größe", "unparsed[]"},
+		{"unknown-999", "RENAME TABLE t TO \xf6", "unparsed[]"},
+		{"latin1", "CREATE TABLE `ö` (\n  `id` int NOT NULL DEFAULT '3'\n) START TRANSACTION", "alter[s.ö]"},
+		{"latin1", "CREATE OR REPLACE TABLE `ö` (\n  `a` int(1) NOT NULL\n)", "drop[s.ö]"},
+		{"latin1", "CREATE OR REPLACE TABLE `\xf6` (\n  `a` int(1) NOT NULL\n)", "drop[s.ö]"},
+		{"latin1", "CREATE TABLE `\xc3\xb6` (id INT)", "alter[s.Ã¶]"},
+	} {
+		s, tree := understand(query{schema: "s", text: c.text, set: c.set})
+		if s == nil {
+			t.Errorf("%s: %q is nothing", c.set, c.text)
+		} else if got := fmt.Sprintf("%s%v", s.Action, s.Tables); got != c.want || len(s.Tables) == 0 && tree != nil {
+			t.Errorf("%s: %q: %q, want %q", c.set, c.text, got, c.want)
+		}
+	}
+}
+
 func TestReadStatus(t *testing.T) {
 	status := []byte{0, 1, 2, 3, 4, 1, 4, 0, 16, 0, 0, 0, 0, 0, 6, 3, 's', 't', 'd'}
 	status = append(status, 4, 45, 0, 45, 0, 255, 0, 9, 9)
 	var q query
-	if q.readStatus(status); q.mode != modeANSIQuotes|modeNoBackslashEscapes || !q.utf8 {
-		t.Errorf("mode %x, UTF-8: %v", q.mode, q.utf8)
+	if q.readStatus(status); q.mode != modeANSIQuotes|modeNoBackslashEscapes || q.set != "utf8mb4" {
+		t.Errorf("mode %x, set %s", q.mode, q.set)
 	}
 	for n := range status {
 		new(query).readStatus(status[:n]) // must not panic

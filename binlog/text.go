@@ -74,8 +74,7 @@ func (t Text) Words() (first, second string) {
 
 // Table returns the table that is named behind the first two words of a statement about one, such as ALTER TABLE.
 func (t Text) Table() (event.TableName, bool) {
-	q := t.query
-	q.text = t.SQL
+	q := t.readable()
 	s := q.words()
 	s.word()
 	if second := s.word(); !isKeyword(second) {
@@ -88,10 +87,18 @@ func (t Text) Table() (event.TableName, bool) {
 	return name, ok
 }
 
+// readable returns the statement with its text in UTF-8.
+func (t Text) readable() query {
+	q := t.query
+	q.text = t.SQL
+	q.text = q.inUTF8()
+	return q
+}
+
 // Parse returns the statement as a tree; an error when the parser does not know its syntax.
 func (t Text) Parse() (ast.StmtNode, error) {
-	q := t.query
-	q.text, _ = inMySQLWords(t.SQL)
+	q := t.readable()
+	q.text, _ = inMySQLWords(q.text)
 	return q.parse()
 }
 

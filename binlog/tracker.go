@@ -36,7 +36,7 @@ type tracker struct {
 	file     string
 	offset   uint64 // the end of the last event
 	size     uint32 // of the last event, with its checksum
-	passTo   uint64 // what ends before it was read in an earlier dump
+	passTo   uint64 // what ends before it in the file was read in an earlier dump
 
 	format  []byte   // the format description, as it travels
 	created struct { // the file that it heads, to recognise another one of the same name
@@ -251,6 +251,9 @@ func (t *tracker) rotate(ctx context.Context, h header, body []byte) error {
 	}
 	file, offset := string(body[8:]), binary.LittleEndian.Uint64(body)
 	same := file == t.file
+	if !same {
+		t.passTo = 0
+	}
 	t.file, t.offset = file, offset
 	if same || t.boundary.File == "" || fileBefore(file, t.boundary.File) {
 		return nil // the dump begins

@@ -233,7 +233,7 @@ func TestTrackerStops(t *testing.T) {
 	}
 }
 
-// TestTrackerBehind4GiB: the ends in headers have 32 bits; what was read before is passed over by position.
+// TestTrackerBehind4GiB: the ends in headers have 32 bits; what was read before is passed over by position, in its file only.
 func TestTrackerBehind4GiB(t *testing.T) {
 	l := newFakeLog("binlog.000009")
 	l.begin(1)
@@ -246,18 +246,26 @@ func TestTrackerBehind4GiB(t *testing.T) {
 	l.table(1, "shop.a")
 	l.rows(typeWriteRows, 1, fakeRow{2, "second"})
 	l.xid()
+	second := uint64(1<<32) + uint64(l.end)
+	l.rotate("binlog.000010")
+	l.artificialRotate("binlog.000010", firstEvent)
+	l.format()
+	l.begin(3)
+	l.table(1, "shop.a")
+	l.rows(typeWriteRows, 1, fakeRow{3, "third"})
+	l.xid()
 	all, err := collect(t.Context(), newTracker(startOf("binlog.000009"), wantShop, nil), l.events)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all) != 2 || all[0].End.Offset != first || all[1].End.Offset != 1<<32+uint64(l.end) {
-		t.Fatalf("ends %d, want %d and more", all[0].End.Offset, first)
+	if len(all) != 4 || all[0].End.Offset != first || all[1].End.Offset != second || all[3].End.Offset != uint64(l.end) {
+		t.Fatalf("%d batches, ends %d, want %d and more", len(all), all[0].End.Offset, first)
 	}
 	rest, err := collect(t.Context(), newTracker(all[0].End, wantShop, nil), l.events) // the whole file again
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(flat(rest), flat(all[1:])) || rest[0].End != all[1].End {
+	if !reflect.DeepEqual(flat(rest), flat(all[1:])) || len(rest) != 3 || rest[0].End != all[1].End || rest[2].End != all[3].End {
 		t.Errorf("from %s: %q, want %q", all[0].End, flat(rest), flat(all[1:]))
 	}
 	if command := fileDumpCommand(5, all[0].End, useHeartbeatV2); !bytes.Contains(command, []byte{firstEvent, 0, 0, 0}) {
