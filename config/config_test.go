@@ -268,6 +268,11 @@ func TestMappingsOfOneDocument(t *testing.T) {
 			t.Errorf("%q: %q", said, mistakes)
 		}
 	}
+	_, mistakes = parse(t, good+mapping("guest", "guests", "select g.id as _id, g.name from shop.guest g", "upsert = true\nparts.room = \"select b.id as _id, b.n from shop.bed b\"\n")+
+		mapping("room", "guests", "select r.id as _id, r.number from shop.room r", "upsert = true\n"))
+	if len(mistakes) != 1 || !strings.Contains(mistakes[0], "mapping.room: mapping.guest of the same documents (upsert) has parts.room already; give one of the two another name") {
+		t.Errorf("two parts of one name: %q", mistakes)
+	}
 }
 
 // TestSourcesAlone: a file whose sources only canal's clients read is whole, and so is what it becomes in the cluster, which does not know of

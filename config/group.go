@@ -58,6 +58,9 @@ func (r *reader) join(leader, name string) {
 	} else {
 		whole.Parts = maps.Clone(whole.Parts)
 	}
+	if _, ok := whole.Parts[name]; ok {
+		r.d.wrong([]string{"mapping", name}, "mapping.%s of the same documents (upsert) has parts.%s already; give one of the two another name", leader, name)
+	}
 	whole.Parts[name] = part.SQL
 	r.from[path("mapping", leader, "parts", name)] = []string{"mapping", name, "sql"}
 	whole.Skips = append(slices.Clone(whole.Skips), part.Skips...)

@@ -176,7 +176,7 @@ func (w *work) nulls(ctx context.Context, bad []mapping.Change) error {
 		return nil
 	}
 	given := false
-	err := w.session.Query(ctx, w.rule.Nulls(), nil, func([]any) error {
+	err := w.session.Query(ctx, w.rule.Nulls(""), nil, func([]any) error {
 		given = true
 		return nil
 	})

@@ -30,7 +30,11 @@ func (c Change) After(before Change) Change {
 	if before.Routing == c.Routing && len(before.Left) == 0 {
 		return c
 	}
-	return c.leaves(append(before.Left[:len(before.Left):len(before.Left)], before.Routing))
+	c = c.leaves(append(before.Left[:len(before.Left):len(before.Left)], before.Routing))
+	if c.Nowhere && len(c.Left) > 0 { // the document was somewhere until now
+		c.Nowhere, c.Routing, c.Left = false, c.Left[0], c.Left[1:]
+	}
+	return c
 }
 
 // leaves returns the change with more routings under which its document may be.
@@ -60,7 +64,7 @@ type Change struct {
 	// Err, when not nil, says why no document can be made of the row: the change is set aside as if the destination had
 	// refused it, and the rest goes on. ID is set.
 	Err error
-	// Nowhere is a Delete of a row that had no document because no id could be made: the destination is not asked. ID is what the row was
-	// called when it was set aside.
+	// Nowhere is a Delete of a row that had no document because no id could be made, or as a child without a parent: the destination is not
+	// asked. ID is what the row was called when it was set aside.
 	Nowhere bool
 }

@@ -195,9 +195,10 @@ func (r *Rule) nextIDs(key, last []string, limit int) string {
 	return strings.Join(selects, " UNION ") + " ORDER BY " + strings.Join(order, ", ") + " LIMIT " + formatInt(int64(limit))
 }
 
-// CheckKeys says whether the ids that a table of a group gives are of the type of the anchor's, so that equal ones are one document. The error is
-// an *event.StopError.
+// CheckKeys says whether the ids that a table of a group gives are of the type of the anchor's, so that equal ones are one document. It is told
+// each table as the server has it. The error is an *event.StopError.
 func (r *Rule) CheckKeys(anchor, t *event.Table) error {
+	r.define(t)
 	own, err := r.KeyColumns(anchor)
 	if err != nil {
 		return err
@@ -215,10 +216,10 @@ func (r *Rule) CheckKeys(anchor, t *event.Table) error {
 			if isInteger(a) && isInteger(b) && isUnsignedLong(a) == isUnsignedLong(b) {
 				continue
 			}
-			if a.Type != b.Type || a.Charset != b.Charset || a.Collation != b.Collation || a.Scale != b.Scale {
+			if a.Type != b.Type || a.Charset != b.Charset || a.Collation != b.Collation || a.Scale != b.Scale || hasLength(a) && a.Length != b.Length {
 				a = &anchor.Columns[anchor.Column(a.Name)]
-				return &event.StopError{Reason: fmt.Sprintf("mapping %s: the ids of its parts differ in type: %s of %s is %s, %s of %s is %s", r.src.mapping, a.Name, anchor.Name, typeName(a), b.Name, t.Name, typeName(b)),
-					Fix: "give both columns one type, character set and collation"}
+				return &event.StopError{Reason: fmt.Sprintf("mapping %s: the ids of its parts differ in type: %s of %s is %s, %s of %s is %s", r.src.mapping, a.Name, anchor.Name, lengthName(a), b.Name, t.Name, lengthName(b)),
+					Fix: "give both columns one type, length, character set and collation"}
 			}
 		}
 	}
@@ -226,6 +227,18 @@ func (r *Rule) CheckKeys(anchor, t *event.Table) error {
 }
 
 func isInteger(c *event.Column) bool { return formOf(c) == integerForm && c.Type != event.Bit }
+
+// hasLength reports whether a column's length says how its values are written: with how many digits of a second, or zeros behind bytes.
+func hasLength(c *event.Column) bool {
+	return c.Type == event.DateTime || c.Type == event.Timestamp || c.Type == event.Time || c.Type == event.Binary
+}
+
+func lengthName(c *event.Column) string {
+	if hasLength(c) {
+		return fmt.Sprintf("%s(%d)", typeName(c), c.Length)
+	}
+	return typeName(c)
+}
 
 // isUnsignedLong reports whether a column can have what no signed integer has.
 func isUnsignedLong(c *event.Column) bool { return c.Type == event.BigInt && c.Unsigned }

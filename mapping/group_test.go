@@ -95,6 +95,14 @@ func TestTouchOfAGroup(t *testing.T) {
 	if err := r.CheckKeys(user, address); err == nil || !strings.Contains(err.Error(), "the ids of its parts differ in type: id of shop.user is INT, user_id of shop.address is TEXT") {
 		t.Errorf("ids of two types: %v", err)
 	}
+	user.Columns[0].Type, address.Columns[1].Type = event.DateTime, event.DateTime
+	if err := r.CheckKeys(user, address); err != nil {
+		t.Error(err)
+	}
+	address.Columns[1].Length = 3
+	if err := r.CheckKeys(user, address); err == nil || !strings.Contains(err.Error(), "id of shop.user is DATETIME(0), user_id of shop.address is DATETIME(3)") {
+		t.Errorf("ids of two lengths: %v", err)
+	}
 }
 
 func TestGroupsThatAreRefused(t *testing.T) {

@@ -18,7 +18,7 @@ const maxIDBytes = 512
 //
 // A row leaves its document when its id changes or its WHERE no longer holds: that is a Delete of the old document before
 // the Write of the new, both at the row's version. A row whose old image has an id that no document can have (NULL, empty,
-// too long) deletes nothing: its Delete is Nowhere.
+// too long), or that was a child without a parent, deletes nothing: its Delete is Nowhere.
 func (m *Mapping) Map(rows []event.Row) ([]Change, error) {
 	w := writer{m: m, rows: len(rows), changes: make([]Change, 0, len(rows))}
 	for i := range rows {
@@ -127,7 +127,8 @@ func (w *writer) sameID(b *binding, r *event.Row) bool {
 	return errBefore == nil && errAfter == nil && checkID(both[:split]) == nil && bytes.Equal(both[:split], both[split:])
 }
 
-// delete adds the Delete of a row's old document. Where no id can be made, no document was, but the row may be set aside.
+// delete adds the Delete of a row's old document. Where no id can be made, or there is no parent, no document was, but the row may be set
+// aside.
 func (w *writer) delete(b *binding, r *event.Row) {
 	c := Change{Op: Delete, Index: w.m.index, Version: r.Version, Row: r}
 	id, err := b.appendID(w.ids, r.Before)
@@ -137,7 +138,7 @@ func (w *writer) delete(b *binding, r *event.Row) {
 	if err != nil {
 		c.Nowhere, id = true, w.appendName(b, r.Table, r.Before)
 	} else if c.Routing, err = b.relation.routing(r.Before); err != nil {
-		return
+		c.Nowhere = true
 	}
 	w.ids = id
 	w.add(c, nil)

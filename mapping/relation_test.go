@@ -34,6 +34,9 @@ func placed(changes []mapping.Change) []string {
 		if c.Err != nil {
 			text = fmt.Sprintf("write %s leaves %q error: %v", c.ID, c.Left, c.Err)
 		}
+		if c.Nowhere {
+			text += " nowhere"
+		}
 		out = append(out, text)
 	}
 	return out
@@ -71,7 +74,8 @@ func TestRelations(t *testing.T) {
 		{"no parent", child, row(event.Insert, nil, image(int32(1), nil, "x")), []string{`write c1 leaves [] error: ` + noParent}},
 		{"loses its parent", child, row(event.Update, image(int32(1), int32(7), "x"), image(int32(1), nil, "x")), []string{`write c1 leaves ["7"] error: ` + noParent}},
 		{"gets a parent", child, row(event.Update, image(int32(1), nil, "x"), image(int32(1), int32(7), "x")), []string{`write c1 at "7" leaves [] {"v":"x","kind":{"name":"child","parent":"7"}}`}},
-		{"goes without a parent", child, row(event.Delete, image(int32(1), nil, "x"), nil), nil},
+		{"goes without a parent", child, row(event.Delete, image(int32(1), nil, "x"), nil), []string{`delete c1 at "" leaves [] nowhere`}},
+		{"out of where without a parent", child, row(event.Update, image(int32(1), nil, "x"), image(int32(1), nil, "out")), []string{`delete c1 at "" leaves [] nowhere`}},
 	} {
 		equal(t, tt.name, places(t, compile(t, tt.cfg), tt.row), tt.want)
 	}
@@ -79,6 +83,19 @@ func TestRelations(t *testing.T) {
 	if own.Field != "kind" || own.Value != "child" || own.Index == "" {
 		t.Errorf("own %+v", own)
 	}
+}
+
+// TestChildWithoutAParentGoes: what it leaves is deleted, when one change says that it lost its parent and is gone.
+func TestChildWithoutAParentGoes(t *testing.T) {
+	m := compile(t, mapping.Config{SQL: "select concat('c', id) as _id, up from t", Relations: map[string]mapping.RelationConfig{"kind": {Name: "child", Parent: "up"}}})
+	changes, err := m.Map([]event.Row{
+		{Table: childTable(), Op: event.Update, Version: 7, Before: []any{int32(1), int32(7), "x"}, After: []any{int32(1), nil, "x"}},
+		{Table: childTable(), Op: event.Delete, Version: 8, Before: []any{int32(1), nil, "x"}}})
+	if err != nil || len(changes) != 2 {
+		t.Fatal(changes, err)
+	}
+	both := changes[1].After(changes[0])
+	equal(t, "both", placed([]mapping.Change{changes[1], both}), []string{`delete c1 at "" leaves [] nowhere`, `delete c1 at "7" leaves []`})
 }
 
 // TestRelationsOfARule: what the server renders is where its anchor's row says, and leaves where it was.
@@ -114,7 +131,7 @@ func TestRelationsOfARule(t *testing.T) {
 	}
 	got := placed(changes)
 	want := []string{`write c1 at "9" leaves ["8" "7"] {"up":9,"n":10,"kind":{"name":"child","parent":"9"}}`,
-		"write c3 leaves [] error: its parent would be NULL", `write c4 leaves ["7"] error: its parent would be NULL`, `delete c2 at "7" leaves []`, `delete c6 at "7" leaves ["8"]`}
+		"write c3 leaves [] error: its parent would be NULL", `write c4 leaves ["7"] error: its parent would be NULL`, `delete c2 at "7" leaves []`, `delete c5 at "" leaves [] nowhere`, `delete c6 at "7" leaves ["8"]`}
 	for _, w := range want {
 		if !strings.Contains(strings.Join(got, "\n"), w) {
 			t.Errorf("no %s in\n%s", w, strings.Join(got, "\n"))
@@ -123,7 +140,7 @@ func TestRelationsOfARule(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("got %d changes, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
 	}
-	if got := r.Routes([][]string{{"1"}, {"2"}}); got != "SELECT DISTINCT `t`.`id`, `t`.`up` FROM `shop`.`t` AS `t` WHERE `t`.`id` IN (1, 2)" {
+	if got := r.Routes([][]string{{"1"}, {"2"}}); got != "SELECT `t`.`id`, `t`.`up` FROM `shop`.`t` AS `t` WHERE `t`.`id` IN (1, 2) GROUP BY `t`.`id`, `t`.`up`, HEX(`t`.`id`), HEX(`t`.`up`)" {
 		t.Errorf("routes: %s", got)
 	}
 }

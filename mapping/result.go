@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"canalgo/event"
@@ -27,6 +28,7 @@ func (r *Rule) KeyColumns(anchor *event.Table) ([]event.Column, error) {
 // Result returns the table that a rendered row is one of, for Bind and Map: columns, as the server tells those of the SELECT, with
 // the key's as the anchor's definition has them.
 func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table, error) {
+	r.define(anchor)
 	own, err := r.KeyColumns(anchor)
 	if err != nil {
 		return nil, err
@@ -51,19 +53,45 @@ func (r *Rule) Result(anchor *event.Table, columns []event.Column) (*event.Table
 	return t, nil
 }
 
-// Routes is the SELECT that tells, for some keys, of which parents their rows are children now, as rows for RouteOf; "" when the documents have
-// no parents.
+// Routes is the SELECT that tells, for some keys, of which parents their rows are children now, and how else they are spelled there, as rows for
+// RouteOf; "" when the documents have no parents, and each has one spelling.
 func (r *Rule) Routes(keys [][]string) string {
-	if r.parent == nil {
+	if r.parent == nil && !r.respelled() {
 		return ""
 	}
-	list := r.keyExprs()
+	if r.branches != nil {
+		var selects []string
+		for _, b := range r.branches {
+			selects = append(selects, r.spelled(quoted(b.columns), nil, " FROM "+sqltext.Table(b.table), keys))
+		}
+		return strings.Join(selects, " UNION ALL ")
+	}
+	var parent []string
 	for _, p := range r.parent {
 		if !p.isText {
-			list = append(list, exprs(r.anchor.name, []string{p.column.name})...)
+			parent = append(parent, exprs(r.anchor.name, []string{p.column.name})...)
 		}
 	}
-	return "SELECT DISTINCT " + strings.Join(list, ", ") + r.from([]link{{}}) + " WHERE " + sqltext.In(r.keyExprs(), keys)
+	return r.spelled(r.keyExprs(), parent, r.from([]link{{}}), keys)
+}
+
+// spelled is the SELECT of each spelling of some keys, with what else is told of their rows. DISTINCT would leave one spelling.
+func (r *Rule) spelled(key, more []string, from string, keys [][]string) string {
+	list := slices.Concat(key, more)
+	told := strings.Join(list, ", ")
+	return "SELECT " + told + from + " WHERE " + sqltext.In(key, keys) + " GROUP BY " + told + ", HEX(" + strings.Join(list, "), HEX(") + ")"
+}
+
+// respelled reports whether rows whose ids are spelled otherwise can make one document: by GROUP BY, or as parts of it. What the server calls it may
+// then change with any of them.
+func (r *Rule) respelled() bool {
+	r.mu.Lock()
+	t := r.defined[r.anchor.table]
+	r.mu.Unlock()
+	return t != nil && (r.merges || r.branches != nil) && slices.ContainsFunc(r.key, func(name string) bool {
+		k := t.Column(name)
+		return k >= 0 && hasCollation(t.Columns[k]) && t.Columns[k].Collation != "utf8mb4_0900_bin"
+	})
 }
 
 // RouteColumns are the columns of Routes.
@@ -82,7 +110,7 @@ func (r *Rule) RouteColumns(anchor *event.Table) ([]event.Column, error) {
 	return columns, nil
 }
 
-// RouteOf adds to the keys, by document id, what a row of Routes tells.
+// RouteOf adds to the keys, by document id, what a row of Routes tells. A key in another spelling is one more.
 func (r *Rule) RouteOf(anchor *event.Table, values []any, keys map[string]Key) error {
 	b, err := r.bound(r.anchor, anchor)
 	if err != nil {
@@ -92,16 +120,17 @@ func (r *Rule) RouteOf(anchor *event.Table, values []any, keys map[string]Key) e
 	for i, k := range b.columns {
 		image[k] = values[i]
 	}
-	rest := values[len(b.columns):]
-	for _, p := range b.parent.parent {
-		if p.column >= 0 {
-			image[p.column], rest = rest[0], rest[1:]
-		}
+	for i, k := range b.parent.columns() {
+		image[k] = values[len(b.columns)+i]
 	}
 	key, err := b.key(image)
-	if known, ok := keys[key.ID]; ok && err == nil {
-		keys[key.ID] = known.at(key.routings...)
+	if err != nil {
+		return nil // such a row has no document
 	}
+	if known, ok := keys[key.ID]; ok {
+		key = known.at(key.routings...)
+	}
+	keys[key.ID] = key
 	return nil
 }
 
@@ -208,10 +237,10 @@ func (r *Rule) Rendered(t *event.Table, rows [][]any, keys map[string]Key, versi
 		}
 		c := Change{Op: Delete, Index: r.mapping.index, ID: id, Version: version, Row: &event.Row{Table: t, Op: event.Delete, Version: version, Before: image}}
 		if r.parent != nil {
-			if len(key.routings) == 0 {
-				continue // it never had a place
+			c.Nowhere = len(key.routings) == 0 // it never had a place
+			if !c.Nowhere {
+				c.Routing = key.routings[0]
 			}
-			c.Routing = key.routings[0]
 		}
 		changes = append(changes, c.leaves(key.routings))
 	}

@@ -30,9 +30,12 @@ type Rule struct {
 	branches []branch // of a group: what gives the ids, instead of the anchor's table
 	items    []item   // of the select list, but the id; one without a name for *
 	template string   // the SELECT, with marks where a restriction stands
+	merges   bool     // several rows of the anchor make one document: GROUP BY, DISTINCT
 
 	mu     sync.Mutex
 	bounds map[*element]*boundElement // to the definition that was met last
+	// defined are the tables as the server has them.
+	defined map[event.TableName]*event.Table
 }
 
 // An element is one entry of FROM: a table, or a sub-query of one table.
@@ -70,7 +73,7 @@ func (e *element) column(name string) string {
 
 // compileRule reads a SELECT that Compile cannot follow by itself. The statement is changed.
 func (m *Mapping) compileRule(stmt *ast.SelectStmt, defaultSchema string) (*Rule, error) {
-	r := &Rule{mapping: m, src: m.src}
+	r := &Rule{mapping: m, src: m.src, merges: stmt.GroupBy != nil || stmt.Distinct}
 	if err := r.compileFrom(stmt.From.TableRefs, defaultSchema); err != nil {
 		return nil, err
 	}

@@ -259,23 +259,22 @@ func (r *Rule) InOrder(keys [][]string) string {
 	return r.Documents(keys) + " ORDER BY " + strings.Join(r.keyExprs(), ", ")
 }
 
-// Nulls is the SELECT of a row that would have NULL as its document's id, if there is one.
-func (r *Rule) Nulls() string {
-	return r.query(noKey(r.keyExprs())) + " LIMIT 1"
+// Nulls is the SELECT of a row that would have NULL as its document's id, if there is one for which where holds; "" is all rows.
+func (r *Rule) Nulls(where string) string {
+	condition := noKey(r.keyExprs())
+	if where != "" {
+		condition = "(" + condition + ") AND (" + where + ")"
+	}
+	return r.query(condition) + " LIMIT 1"
 }
 
-// Between is the SELECT of the documents whose keys are behind one and up to another, in their order; nil is the start, with rows that
-// have no key, or the end. Those are taken that have a row of the anchor for which where holds, "" for all: whole, whatever other rows
-// they have.
+// Between is the SELECT of the documents whose keys are behind one and up to another, in their order; nil is the start, or the end. Rows
+// without a key have no place among them: there may be any number, and Nulls gives one. Those are taken that have a row of the anchor for
+// which where holds, "" for all: whole, whatever other rows they have.
 func (r *Rule) Between(key, last []string, where string) string {
-	condition := between(r.keyExprs(), key, last)
-	none := noKey(r.keyExprs())
+	condition := between(r.keyExprs(), key, last) + " AND NOT (" + noKey(r.keyExprs()) + ")"
 	if where != "" {
 		condition += " AND " + sqltext.Tuple(r.keyExprs()) + " IN (SELECT " + strings.Join(r.keyExprs(), ", ") + r.from([]link{{}}) + " WHERE (" + where + ") AND " + condition + ")"
-		none = "(" + none + ") AND (" + where + ")"
-	}
-	if len(key) == 0 {
-		condition = "(" + condition + ") OR " + none
 	}
 	return r.query(condition) + " ORDER BY " + strings.Join(r.keyExprs(), ", ")
 }

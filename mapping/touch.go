@@ -111,6 +111,8 @@ type boundElement struct {
 	id      []idPart
 	parent  *boundRelation // of the anchor, nil where it has no parent
 	reads   []int          // what of it the SQL names
+	// opposites are what columns are compared with, where they lead to the anchor.
+	opposites []event.Column
 }
 
 func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
@@ -143,6 +145,8 @@ func (r *Rule) bound(e *element, t *event.Table) (*boundElement, error) {
 				return nil, err
 			}
 		}
+	} else {
+		b.opposites = r.opposites(e)
 	}
 	for i, c := range t.Columns {
 		if e.reads == nil || e.reads[strings.ToLower(c.Name)] {
@@ -266,7 +270,12 @@ func (b *boundElement) literals(image []any) ([]string, error) {
 	out := make([]string, len(b.columns))
 	for i, k := range b.columns {
 		var err error
-		if out[i], err = sqltext.Literal(b.table.Columns[k], image[k]); err != nil {
+		if b.id != nil {
+			out[i], err = sqltext.Literal(b.table.Columns[k], image[k])
+		} else {
+			out[i], err = linkLiteral(b.table.Columns[k], image[k], b.opposites[i])
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

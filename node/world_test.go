@@ -241,7 +241,7 @@ func (s source) Select(ctx context.Context, _ event.Position, query string, _ []
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if strings.Contains(query, "WHERE") && !strings.Contains(query, " = ") {
+	if strings.Contains(query, " > ") && !strings.Contains(query, "NOT (") { // behind a key
 		return nil
 	}
 	for id := range s.rows {

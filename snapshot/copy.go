@@ -18,7 +18,9 @@ import (
 type walk interface {
 	// next reads the chunk behind a key, of at most limit rows.
 	next(ctx context.Context, least event.Version, key []string, limit int) (chunk, error)
-	// reread reads anew what is behind a key, up to the last one of a chunk; nil is the end.
+	// reread reads anew what is behind a key, up to the last one of a chunk, also of the one at the end: while the destination is away any
+	// number of rows may come behind that. They are newer than the chunk was, and the stream brings them. So it does with those that come
+	// before it, but which these are, nobody knows.
 	reread(ctx context.Context, least event.Version, key, last []string) (chunk, error)
 }
 
@@ -42,19 +44,14 @@ func (r *Reader) copy(ctx context.Context, from walk, least event.Version, key [
 			}
 			c.done = make(chan error, 1)
 			again := rereading{from: from, least: least, behind: key, last: c.lastKey}
-			if c.end {
-				again.last = nil // the end of the table
-			}
+			// Nothing here waits for the chunks before this one with the gate in hand: they may wait for it, behind who empties the table.
 			weight := int64(min(c.bytes(), pendingBytes))
-			if err := room.Acquire(ctx, weight); err != nil {
+			if !room.TryAcquire(weight) {
 				release()
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				release()
-				return ctx.Err()
-			case chunks <- c:
+				release = nil // it is read again
+				if err := room.Acquire(ctx, weight); err != nil {
+					return err
+				}
 			}
 			g.Go(func() error {
 				defer room.Release(weight)
@@ -62,6 +59,11 @@ func (r *Reader) copy(ctx context.Context, from walk, least event.Version, key [
 				c.done <- err
 				return err
 			})
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case chunks <- c:
+			}
 			if c.end {
 				return nil
 			}

@@ -66,9 +66,6 @@ func (w *fanWalk) next(ctx context.Context, least event.Version, key []string, l
 }
 
 func (w *fanWalk) reread(ctx context.Context, least event.Version, key, last []string) (chunk, error) {
-	if last == nil {
-		last = w.fan.Until
-	}
 	return w.read(ctx, least, key, last, maxKeys, maxKeys)
 }
 

@@ -201,18 +201,20 @@ func TestFanWaitsForItsChange(t *testing.T) {
 	})
 }
 
-// TestFanReadsAgain renders a chunk again that met a destination which did not answer, as it is then.
+// TestFanReadsAgain renders a chunk again that met a destination which did not answer, as it is then, and none of the documents that came
+// behind it.
 func TestFanReadsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := fanBench(t, 10)
+		delete(s.customers, 5)
 		b.dest.fail = func() error {
 			b.dest.fail = nil
-			s.name, s.customers[11] = "newer", 7
+			s.name, s.customers[5], s.customers[11] = "newer", 7, 7
 			b.newest = 12
 			return errors.New("no answer")
 		}
 		err := b.reader.Fan(t.Context(), fanOf(b, snapshot.Fan{}), func(context.Context, snapshot.FanProgress) error { return nil })
-		if err != nil || len(b.dest.docs) != 11 || b.dest.docs["1"] != `{"n":"newer"}` || b.dest.version["1"] != version(12) {
+		if err != nil || len(b.dest.docs) != 10 || b.dest.docs["5"] == "" || b.dest.docs["1"] != `{"n":"newer"}` || b.dest.version["1"] != version(12) {
 			t.Errorf("%v, %v", b.dest.docs, err)
 		}
 	})

@@ -126,9 +126,10 @@ type chunk struct {
 	read    time.Time // when W was taken
 	changes []mapping.Change
 	rows    int
-	cut     bool // there were more rows than it took
-	end     bool // nothing is behind it
-	lastKey []string
+	cut     bool       // there were more rows than it took
+	end     bool       // nothing is behind it
+	last    []any      // the values of the last row
+	lastKey []string   // literals of its key, or of the last one that was looked at; nil while there is none
 	done    chan error // gives what came of its writing
 }
 

@@ -18,15 +18,23 @@ func (r *Reader) query() query {
 	return chunkQuery{table: r.Table, columns: r.Columns, part: r.Part, lock: r.Locks}
 }
 
-// next reads the chunk behind a key, of at most limit rows. Of what the server renders the keys are read first: a key may have no
-// document.
-func (r *Reader) next(ctx context.Context, least event.Version, key []string, limit int) (chunk, error) {
-	if r.Rule == nil {
-		c, err := r.read(ctx, least, r.query().next(key, limit), cutBytes)
+// next reads the chunk behind a key, of at most limit rows.
+func (r *Reader) next(ctx context.Context, least event.Version, key []string, limit int) (c chunk, err error) {
+	if r.Rule != nil {
+		c, err = r.nextRendered(ctx, least, key, limit)
+	} else {
+		c, err = r.read(ctx, least, r.query().next(key, limit), cutBytes)
 		c.end = c.rows < limit && !c.cut
-		return c, err
 	}
-	last, found, err := r.lastKey(ctx, key, limit)
+	if err == nil && c.lastKey == nil && c.last != nil {
+		c.lastKey, err = Key(r.Table, c.last)
+	}
+	return c, err
+}
+
+// nextRendered is next of what the server renders. The keys are read first: a key may have no document.
+func (r *Reader) nextRendered(ctx context.Context, least event.Version, key []string, limit int) (chunk, error) {
+	last, found, err := r.nextKeys(ctx, key, limit)
 	if err != nil {
 		return chunk{}, err
 	}
@@ -34,22 +42,42 @@ func (r *Reader) next(ctx context.Context, least event.Version, key []string, li
 	if end {
 		last = nil // up to the end, wherever that is when they are read
 	}
-	c, err := r.read(ctx, least, r.query().upTo(key, last), cutBytes)
+	c, err := r.rendered(ctx, least, key, last, cutBytes)
 	if err == nil && !c.cut {
-		c.end = end
-		if !end {
-			c.lastKey = last
-		}
+		c.end, c.lastKey = end, last
 	}
 	return c, err
 }
 
-func (r *Reader) reread(ctx context.Context, least event.Version, key, last []string) (chunk, error) {
-	return r.read(ctx, least, r.query().upTo(key, last), math.MaxInt)
+// rendered reads the documents behind a key up to another. From the start on it reads a row without an id, too.
+func (r *Reader) rendered(ctx context.Context, least event.Version, key, last []string, most int) (chunk, error) {
+	c, err := r.read(ctx, least, r.query().upTo(key, last), most)
+	if err != nil || len(key) > 0 {
+		return c, err
+	}
+	null, err := r.null(ctx, least)
+	c.rows, c.changes = null.rows+c.rows, append(null.changes, c.changes...)
+	return c, err
 }
 
-// lastKey returns the last of the next keys, and how many they are.
-func (r *Reader) lastKey(ctx context.Context, key []string, limit int) (last []string, found int, err error) {
+// null reads a row that would have NULL as its document's id, if there is one. It is set aside for all of them: they may be more than
+// there is room for, and have no key up to which some could be read.
+func (r *Reader) null(ctx context.Context, least event.Version) (chunk, error) {
+	return r.read(ctx, least, r.Rule.Nulls(r.Part.Where), math.MaxInt)
+}
+
+func (r *Reader) reread(ctx context.Context, least event.Version, key, last []string) (chunk, error) {
+	switch {
+	case r.Rule == nil:
+		return r.read(ctx, least, r.query().upTo(key, last), math.MaxInt)
+	case len(last) == 0: // there was only a row without an id
+		return r.null(ctx, least)
+	}
+	return r.rendered(ctx, least, key, last, math.MaxInt)
+}
+
+// nextKeys returns the last of the next keys, and how many they are.
+func (r *Reader) nextKeys(ctx context.Context, key []string, limit int) (last []string, found int, err error) {
 	keys := KeyTable(r.Table)
 	err = r.again(ctx, func() error {
 		found = 0
@@ -122,10 +150,8 @@ func (r *Reader) readOnce(ctx context.Context, least event.Version, query string
 		return chunk{}, fmt.Errorf("read rows of %s: %w", r.Table.Name, err)
 	}
 	c.rows = len(rows)
-	if c.rows > 0 && (r.Rule == nil || c.cut) { // a rule's keys were read before
-		if c.lastKey, err = Key(r.Table, rows[c.rows-1].After); err != nil {
-			return chunk{}, err
-		}
+	if c.rows > 0 {
+		c.last = rows[c.rows-1].After
 	}
 	if c.changes, err = r.Mapper.Map(rows); err != nil {
 		return chunk{}, fmt.Errorf("map rows of %s: %w", r.Table.Name, err)

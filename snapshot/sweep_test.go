@@ -110,6 +110,61 @@ func TestATableIsEmptiedWhileALoadWaitsForTheStream(t *testing.T) {
 	}
 }
 
+// TestATableIsEmptiedWhileAChunkWaitsForThoseBeforeIt: they may be waiting for the stream, which has to empty the table before it gets on.
+func TestATableIsEmptiedWhileAChunkWaitsForThoseBeforeIt(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rows int
+		text string
+	}{
+		{"for its turn", 3 * snapshot.ChunkRows, "row"},
+		{"for room", 3, strings.Repeat("x", 12<<20)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(0)
+				for id := range c.rows {
+					b.server.rows[int64(id+1)] = c.text
+				}
+				var away atomic.Bool
+				var read atomic.Uint64 // up to where the stream is
+				away.Store(true)
+				read.Store(10)
+				b.dest.fail = func() error {
+					if away.Load() {
+						return errors.New("no answer")
+					}
+					return nil
+				}
+				b.newest = 11
+				b.reader.Boundary = func() (event.Position, error) {
+					return event.Position{Epoch: epoch, Count: event.FirstCount + read.Load(), GTIDs: "set"}, nil
+				}
+				loaded := make(chan error, 1)
+				go func() { loaded <- b.reader.Load(t.Context(), snapshot.Progress{}, keep(t)) }()
+				time.Sleep(20 * time.Second) // virtual
+				read.Store(7)                // another leader begins at an earlier place
+				time.Sleep(20 * time.Second)
+				away.Store(false)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				release, err := b.reader.Gate.Close(ctx)
+				if err != nil {
+					t.Fatal("the load keeps the gate: ", err)
+				}
+				read.Store(11)
+				release()
+				if err := <-loaded; err != nil {
+					t.Fatal(err)
+				}
+				if len(b.dest.docs) != c.rows {
+					t.Errorf("%d documents, want %d", len(b.dest.docs), c.rows)
+				}
+			})
+		})
+	}
+}
+
 // TestLoadOfAPartSweepsNothing: a document of a row that the part leaves out looks as one of no row does.
 func TestLoadOfAPartSweepsNothing(t *testing.T) {
 	for _, c := range []struct {

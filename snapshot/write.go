@@ -18,10 +18,17 @@ import (
 var errStale = errors.New("the rows were read too long ago")
 
 // writeFresh writes a chunk, then releases the gate; one that has become too old, or that met an unreachable destination, is read again:
-// what it holds may have been deleted and forgotten meanwhile.
+// what it holds may have been deleted and forgotten meanwhile. So is one for which the gate is not held any more, when release is nil.
 func (r *Reader) writeFresh(ctx context.Context, c chunk, release func(), again rereading) error {
 	step := r.steps.begin(Writing)
 	defer step.end()
+	reread := func() (chunk, error) { return again.from.reread(ctx, again.least, again.behind, again.last) }
+	if release == nil {
+		var err error
+		if c, release, err = r.share(ctx, nil, reread); err != nil {
+			return err
+		}
+	}
 	defer func() { release() }()
 	wait := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
@@ -37,8 +44,7 @@ func (r *Reader) writeFresh(ctx context.Context, c chunk, release func(), again 
 		if err := wait.Wait(ctx); err != nil {
 			return err
 		}
-		c, release, err = r.share(ctx, release, func() (chunk, error) { return again.from.reread(ctx, again.least, again.behind, again.last) })
-		if err != nil {
+		if c, release, err = r.share(ctx, release, reread); err != nil {
 			return err
 		}
 	}

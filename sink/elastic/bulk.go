@@ -242,12 +242,20 @@ func sort(p *sink.PartialError, c mapping.Change, op mapping.Op, status int, fai
 	case failure.Get("type").Str == "index_closed_exception": // 400, but not the document's fault
 		p.Retry = append(p.Retry, c)
 		p.Cause = fmt.Errorf("elasticsearch answered %d: index %s is closed; POST /%[2]s/_open", status, c.Index)
+	case noWriteIndex(failure): // as above
+		p.Retry = append(p.Retry, c)
+		p.Cause = fmt.Errorf("elasticsearch answered %d: %s is an alias of several indices without a write index, or of one with is_write_index false; let it name one index", status, c.Index)
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
 		p.Rejected = append(p.Rejected, sink.Rejection{Change: c, Reason: reason(failure)})
 	default: // 429, 503, a block on the index, an index that is gone: worth a retry, or for a person to see
 		p.Retry = append(p.Retry, c)
 		p.Cause = fmt.Errorf("elasticsearch answered %d for document %s: %s", status, c.ID, reason(failure))
 	}
+}
+
+// noWriteIndex reports whether Elasticsearch did not know into which index of an alias a document goes. Only the text says that.
+func noWriteIndex(failure gjson.Result) bool {
+	return failure.Get("type").Str == "illegal_argument_exception" && strings.HasPrefix(failure.Get("reason").Str, "no write index is defined for alias")
 }
 
 // currentVersion reads the document's version from the reason of a version conflict.

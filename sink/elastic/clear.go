@@ -67,16 +67,16 @@ func query(own mapping.Own) io.Reader {
 // list refreshes the index and calls page with a mapping's documents in it below a version, a page at a time. It returns the highest
 // version of the others.
 func (s *Sink) list(ctx context.Context, own mapping.Own, page func([]mapping.Change) error, before event.Version) (highest event.Version, err error) {
-	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{own.Index}}); err != nil {
+	if err := s.refresh(ctx, own.Index); err != nil {
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusNotFound {
 			return 0, nil // no index, no documents
 		}
-		return 0, fmt.Errorf("refresh: %w", err)
+		return 0, err
 	}
-	version, size := true, pageSize
-	answer, err := s.do(ctx, esapi.SearchRequest{Index: []string{own.Index}, Body: query(own), Scroll: time.Minute, Size: &size, Version: &version,
-		Sort: []string{"_doc"}, Source: []string{"false"}})
+	version, size, some := true, pageSize, false
+	answer, err := s.search(ctx, esapi.SearchRequest{Index: []string{own.Index}, Body: query(own), Scroll: time.Minute, Size: &size, Version: &version,
+		Sort: []string{"_doc"}, Source: []string{"false"}, AllowPartialSearchResults: &some})
 	for {
 		if err != nil {
 			return highest, fmt.Errorf("list ids: %w", err)
@@ -104,6 +104,46 @@ func (s *Sink) list(ctx context.Context, own mapping.Own, page func([]mapping.Ch
 				return highest, err
 			}
 		}
-		answer, err = s.do(ctx, esapi.ScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll":"1m","scroll_id":%q}`, scroll))})
+		answer, err = s.search(ctx, esapi.ScrollRequest{Body: strings.NewReader(fmt.Sprintf(`{"scroll":"1m","scroll_id":%q}`, scroll))})
 	}
+}
+
+// refresh makes what was written to an index visible to searches. Elasticsearch waits a minute for a shard that is away, and does not tell
+// it as failed then: it is refreshed when it comes back, and a search without it fails.
+func (s *Sink) refresh(ctx context.Context, index string) error {
+	answer, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{index}})
+	if err == nil && gjson.GetBytes(answer, "_shards.failed").Int() > 0 {
+		err = partial(answer)
+	}
+	if err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	return nil
+}
+
+// search returns the answer of all shards. Elasticsearch answers 200 with what some of them have: the documents of the others would be taken
+// for none. The numbers are compared, too, for a shard that is away need not be told as failed.
+func (s *Sink) search(ctx context.Context, r esapi.Request) ([]byte, error) {
+	answer, err := s.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	of := gjson.GetBytes(answer, "_shards")
+	if of.Get("failed").Int() > 0 || of.Get("successful").Int() < of.Get("total").Int() || gjson.GetBytes(answer, "timed_out").Bool() {
+		return nil, partial(answer)
+	}
+	return answer, nil
+}
+
+// partial is the error of an answer that is not of all shards.
+func partial(answer []byte) error {
+	of := gjson.GetBytes(answer, "_shards")
+	text := fmt.Sprintf("elasticsearch answered for %d of %d shards", of.Get("successful").Int(), of.Get("total").Int())
+	if why := of.Get("failures.0.reason"); why.IsObject() {
+		text += ": " + reason(why)
+	}
+	if gjson.GetBytes(answer, "timed_out").Bool() {
+		text += ", in part: its time was up"
+	}
+	return errors.New(text)
 }

@@ -56,10 +56,10 @@ func (s *Sink) Documents(ctx context.Context, index string, of []mapping.Change,
 
 // Count refreshes the index and returns how many documents a mapping has in it.
 func (s *Sink) Count(ctx context.Context, own mapping.Own) (int, error) {
-	if _, err := s.do(ctx, esapi.IndicesRefreshRequest{Index: []string{own.Index}}); err != nil {
-		return 0, fmt.Errorf("refresh: %w", err)
+	if err := s.refresh(ctx, own.Index); err != nil {
+		return 0, err
 	}
-	answer, err := s.do(ctx, esapi.CountRequest{Index: []string{own.Index}, Body: query(own)})
+	answer, err := s.search(ctx, esapi.CountRequest{Index: []string{own.Index}, Body: query(own)})
 	if err != nil {
 		return 0, err
 	}

@@ -219,6 +219,27 @@ func TestWriteSortsAnswers(t *testing.T) {
 	}
 }
 
+// TestWriteToAnAliasWithoutAWriteIndex: the alias is to blame, not the documents. What else Elasticsearch finds illegal is the documents'.
+func TestWriteToAnAliasWithoutAWriteIndex(t *testing.T) {
+	const none = `{"type":"illegal_argument_exception","reason":"no write index is defined for alias [i]. The write index may be explicitly disabled using is_write_index=false or the alias points to multiple indices without one being designated as a write index"}`
+	const other = `{"type":"illegal_argument_exception","reason":"Limit of total fields [1000] has been exceeded"}`
+	s := serve(t, map[string]http.HandlerFunc{
+		"/_bulk": says(items(item("index", "a", 400, none), item("index", "b", 400, other), item("delete", "c", 400, none))),
+		"/_mget": says(`{"docs":[{"_index":"i","_id":"b","found":false}]}`),
+	})
+	var partial *sink.PartialError
+	err := s.Write(t.Context(), []mapping.Change{change(mapping.Write, "a", 7, "{}"), change(mapping.Write, "b", 7, "{}"), change(mapping.Delete, "c", 7, "")})
+	if !errors.As(err, &partial) {
+		t.Fatalf("got %v, want a PartialError", err)
+	}
+	if len(partial.Retry) != 2 || !strings.Contains(fmt.Sprint(partial.Cause), "i is an alias of several indices without a write index") {
+		t.Errorf("retry: %+v, cause %v", partial.Retry, partial.Cause)
+	}
+	if len(partial.Rejected) != 1 || partial.Rejected[0].Change.ID != "b" {
+		t.Errorf("rejected: %+v", partial.Rejected)
+	}
+}
+
 func TestWriteDoesNotTrustABadAnswer(t *testing.T) {
 	for name, answer := range map[string]string{
 		"garbage":     `<html>502</html>`,
@@ -321,6 +342,58 @@ func TestClearDeletesOnlyWhatIsOlder(t *testing.T) {
 	}
 	if want := `{"delete":{"_id":"old","version":10,"version_type":"external_gte"}}` + "\n"; deleted != want {
 		t.Errorf("sent %s, want %s", deleted, want)
+	}
+}
+
+// TestAnswerOfSomeShardsIsNone: what the other shards have would stay for ever. One that is away may be told by the numbers alone.
+func TestAnswerOfSomeShardsIsNone(t *testing.T) {
+	const all = `"_shards":{"total":2,"successful":2,"failed":0}`
+	const away = `"_shards":{"total":2,"successful":1,"failed":0}`
+	const failed = `"_shards":{"total":2,"successful":1,"failed":1,"failures":[{"reason":{"type":"node_not_connected_exception","reason":"gone"}}]}`
+	for _, c := range []struct {
+		name                           string
+		refresh, search, scroll, count string // what stands beside the rest
+		cleared, counted               string // the error's text, "" for none
+	}{
+		{"all", all, all, all, all, "", ""},
+		{"a replica is not assigned", away, all, all, all, "", ""},
+		{"the refresh", failed, all, all, all, "refresh: elasticsearch answered for 1 of 2 shards: node_not_connected_exception: gone", "refresh: "},
+		{"the search", all, failed, all, all, "list ids: elasticsearch answered for 1 of 2 shards: node_not", ""},
+		{"the search, of a shard that is away", all, away, all, all, "list ids: elasticsearch answered for 1 of 2 shards", ""},
+		{"the search, in time", all, `"timed_out":true,` + all, all, all, "its time was up", ""},
+		{"a page", all, all, failed, all, "list ids: elasticsearch answered for 1 of 2 shards", ""},
+		{"the last page", all, all, away, all, "list ids: elasticsearch answered for 1 of 2 shards", ""},
+		{"the count", all, all, all, away, "", "elasticsearch answered for 1 of 2 shards"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, map[string]http.HandlerFunc{
+				"/i/_refresh": says(`{` + c.refresh + `}`),
+				"/i/_search": func(w http.ResponseWriter, r *http.Request) {
+					if some := r.URL.Query().Get("allow_partial_search_results"); some != "false" {
+						t.Errorf("allow_partial_search_results is %q", some)
+					}
+					fmt.Fprint(w, `{"_scroll_id":"s",`+c.search+`,"hits":{"hits":[{"_id":"new","_version":20}]}}`)
+				},
+				"/_search/scroll": says(`{"_scroll_id":"s",` + c.scroll + `,"hits":{"hits":[]}}`),
+				"/i/_count":       says(`{"count":3,` + c.count + `}`),
+			})
+			own := mapping.Own{Index: "i"}
+			is := func(err error, want string) bool {
+				return (err == nil) == (want == "") && strings.Contains(fmt.Sprint(err), want)
+			}
+			if _, err := s.Clear(t.Context(), own, 10); !is(err, c.cleared) {
+				t.Errorf("cleared: %v, want %q", err, c.cleared)
+			}
+			if err := s.List(t.Context(), own, func([]mapping.Change) error { return nil }); !is(err, c.cleared) {
+				t.Errorf("listed: %v, want %q", err, c.cleared)
+			}
+			if _, err := s.CountBefore(t.Context(), own, 10); !is(err, c.cleared) {
+				t.Errorf("counted before: %v, want %q", err, c.cleared)
+			}
+			if _, err := s.Count(t.Context(), own); !is(err, c.counted) {
+				t.Errorf("counted: %v, want %q", err, c.counted)
+			}
+		})
 	}
 }
 
