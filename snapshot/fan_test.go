@@ -88,11 +88,19 @@ func fanBench(t *testing.T, orders int32) (*bench, *fanServer) {
 	for id := range orders {
 		s.customers[id+1] = 7
 	}
-	m, err := mapping.Compile("m", mapping.Config{SQL: "select o.id as _id, c.name as n from orders o left join customer c on c.id = o.customer", Index: "i"}, "shop")
+	b := renderedBench(t, s, fanOrders, "select o.id as _id, c.name as n from orders o left join customer c on c.id = o.customer", "n")
+	b.reader.Log = hclog.NewNullLogger()
+	return b, s
+}
+
+// renderedBench is a bench that reads what a server renders by sql: one text field beside the id, which is the anchor's column id.
+func renderedBench(t *testing.T, s snapshot.Selector, anchor *event.Table, sql, field string) *bench {
+	t.Helper()
+	m, err := mapping.Compile("m", mapping.Config{SQL: sql, Index: "i"}, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := m.Rule().Result(fanOrders, []event.Column{{Name: "n", Type: event.Char, Charset: "utf8mb4"}, {Name: "key id", Type: event.Int}})
+	table, err := m.Rule().Result(anchor, []event.Column{{Name: field, Type: event.Char, Charset: "utf8mb4"}, {Name: "key id", Type: event.Int}})
 	if err == nil {
 		err = m.Bind(table)
 	}
@@ -100,9 +108,8 @@ func fanBench(t *testing.T, orders int32) (*bench, *fanServer) {
 		t.Fatal(err)
 	}
 	b := newBench(0)
-	b.reader.Selector, b.reader.Table, b.reader.Columns, b.reader.Rule, b.reader.Anchor, b.reader.Mapper = s, table, []int{0, 1}, m.Rule(), fanOrders, m
-	b.reader.Log = hclog.NewNullLogger()
-	return b, s
+	b.reader.Selector, b.reader.Table, b.reader.Columns, b.reader.Rule, b.reader.Anchor, b.reader.Mapper = s, table, []int{0, 1}, m.Rule(), anchor, m
+	return b
 }
 
 func fanOf(b *bench, f snapshot.Fan) snapshot.Fan {

@@ -77,20 +77,7 @@ func ruleBench(t *testing.T, n int32) (*bench, *ruleServer) {
 	for id := range n {
 		s.orders[id+1] = "old"
 	}
-	m, err := mapping.Compile("m", mapping.Config{SQL: "select c.id as _id, o.body from orders o left join customer c on c.id = o.customer", Index: "i"}, "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	table, err := m.Rule().Result(customers, []event.Column{{Name: "body", Type: event.Char, Charset: "utf8mb4"}, {Name: "key id", Type: event.Int}})
-	if err == nil {
-		err = m.Bind(table)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := newBench(0)
-	b.reader.Selector, b.reader.Table, b.reader.Columns, b.reader.Rule, b.reader.Anchor, b.reader.Mapper = s, table, []int{0, 1}, m.Rule(), customers, m
-	return b, s
+	return renderedBench(t, s, customers, "select c.id as _id, o.body from orders o left join customer c on c.id = o.customer", "body"), s
 }
 
 // TestManyRowsWithoutAnID: of more than fit into a chunk one is read, and set aside for all; the documents are read as if there were none.
